@@ -1,0 +1,46 @@
+// The place a kernel is launched on: a device, the host threads or CUDA stream that do the work, and scratch memory.
+#pragma once
+
+#include "retort/kernels/device.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace retort {
+
+class ThreadTeam;
+
+/// Move-only. One stream belongs to one host thread. Every kernel takes it as its first argument.
+class Stream {
+ public:
+  /// `threads`: host threads that CPU kernels may use; 0 means all that this process may run on. Ignored by CUDA.
+  explicit Stream(Device device, int threads = 0);
+  ~Stream();
+  Stream(Stream&&) noexcept;
+  Stream& operator=(Stream&&) noexcept;
+
+  Device device() const { return device_; }
+  ThreadTeam& threads() const { return *threads_; }
+
+  /// Work space on the device, 64-byte aligned, uninitialised, valid until the next call. It grows and never shrinks, so a
+  /// repeated step allocates nothing. A kernel asks once, for everything it needs.
+  void* scratch(std::size_t bytes);
+
+  /// `counter_count` 32-bit counters on the device, zero when a kernel starts. A kernel whose last block finishes the work counts
+  /// its blocks here and leaves zeros behind.
+  static constexpr int counter_count = 1024;
+  std::int32_t* counters();
+
+  /// Waits until all work launched so far has finished.
+  void synchronize();
+
+ private:
+  Device device_;
+  std::unique_ptr<ThreadTeam> threads_;
+  void* scratch_ = nullptr;
+  std::size_t scratch_bytes_ = 0;
+  std::int32_t* counters_ = nullptr;
+};
+
+}  // namespace retort

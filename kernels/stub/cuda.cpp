@@ -1,0 +1,15 @@
+// Linked when the CUDA backend is not built.
+#include "retort/kernels/backends.h"
+#include "retort/kernels/check.h"
+
+namespace retort {
+
+bool cuda_available() { return false; }
+
+std::string cuda_describe() { return "cuda: not in this build (configure with -DRETORT_CUDA=ON)"; }
+
+const DeviceMemory& cuda_memory() { fail<DeviceError>("built without CUDA: configure with -DRETORT_CUDA=ON"); }
+
+void register_cuda_kernels() {}
+
+}  // namespace retort

@@ -1,0 +1,161 @@
+#include "retort/kernels/thread_team.h"
+
+#include "retort/kernels/check.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace retort {
+namespace {
+
+// How long a thread looks for work before it goes to sleep: some tens of microseconds, longer than the gap between two kernels of
+// a training step and much shorter than anyone would notice.
+constexpr int spins = 2000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// CPUs' worth of time that one cgroup directory grants: "quota period" in cgroup v2, two files in v1.
+std::optional<double> cgroup_quota(const std::string& directory) {
+  double quota = 0, period = 0;
+  if (std::ifstream v2(directory + "/cpu.max"); v2 >> quota >> period && period > 0) return quota / period;
+  std::ifstream v1_quota(directory + "/cpu.cfs_quota_us"), v1_period(directory + "/cpu.cfs_period_us");
+  if (v1_quota >> quota && v1_period >> period && quota > 0 && period > 0) return quota / period;
+  return std::nullopt;
+}
+
+/// The tightest quota on the way from this process's cgroup up to the root.
+double cgroup_cpus() {
+  double cpus = std::numeric_limits<double>::infinity();
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {  // "hierarchy:controllers:path"
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string path = line.substr(second + 1);
+    std::string root = "/sys/fs/cgroup";
+    if (!controllers.empty()) {
+      if (controllers != "cpu" && controllers.find("cpu,") == std::string::npos && !controllers.ends_with(",cpu")) continue;
+      root += "/" + controllers;
+    }
+    for (;;) {
+      if (const auto quota = cgroup_quota(root + path)) cpus = std::min(cpus, *quota);
+      const auto slash = path.find_last_of('/');
+      if (slash == std::string::npos) break;
+      path.resize(slash);
+    }
+  }
+  return cpus;
+}
+
+int affinity_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(std::thread::hardware_concurrency());  // more than 1024 CPUs
+}
+
+}  // namespace
+
+// A region is published by storing (serial number, tasks left) in `work`; a thread claims a task by decrementing the low half, so
+// a thread that comes late from an earlier region can never claim one of the next: the serial number differs. The caller works
+// too and waits only for tasks that were claimed, never for a thread that is still asleep.
+struct ThreadTeam::State {
+  std::atomic<std::uint64_t> work{0};
+  std::atomic<int> unfinished{0};  // int is what a futex can wait on
+  std::atomic<int> regions{0};     // what sleeping workers wait on
+  std::atomic<bool> stop{false};
+  Function function = nullptr;
+  void* task = nullptr;
+  std::int64_t tasks = 0;
+  int patience = 0;  // spins before sleeping
+  std::vector<std::thread> workers;
+
+  /// Takes part in the current region until no task is left to claim.
+  void take_part(int thread) {
+    std::uint64_t seen = work.load(std::memory_order_acquire);
+    while (static_cast<std::uint32_t>(seen) != 0) {
+      if (!work.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      // Claimed: the region cannot end before this task does, so its description may be read now.
+      function(task, tasks - static_cast<std::int64_t>(static_cast<std::uint32_t>(seen)), thread);
+      if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_one();
+      seen = work.load(std::memory_order_acquire);
+    }
+  }
+
+  void worker(int thread) {
+    int region = 0;
+    for (;;) {
+      int spin = 0;
+      while (regions.load(std::memory_order_acquire) == region)
+        if (++spin > patience)
+          regions.wait(region, std::memory_order_acquire);
+        else
+          pause();
+      region = regions.load(std::memory_order_acquire);
+      if (stop.load(std::memory_order_acquire)) return;
+      take_part(thread);
+    }
+  }
+
+  void wake() {
+    regions.fetch_add(1, std::memory_order_seq_cst);
+    regions.notify_all();
+  }
+};
+
+ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : available()), state_(std::make_unique<State>()) {
+  check(threads >= 0 && threads <= 4096, "threads: {} was asked for; give 1 to 4096, or 0 for all that may be used", threads);
+  // With more threads than processors, one that spins keeps another from working.
+  state_->patience = size_ <= available() ? spins : 0;
+  state_->workers.reserve(static_cast<std::size_t>(size_ - 1));
+  for (int i = 1; i < size_; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->worker(i); });
+}
+
+ThreadTeam::~ThreadTeam() {
+  state_->stop.store(true, std::memory_order_release);
+  state_->wake();
+  for (auto& worker : state_->workers) worker.join();
+}
+
+void ThreadTeam::dispatch(std::int64_t tasks, Function function, void* task) {
+  check(tasks <= std::numeric_limits<int>::max(), "thread team: {} tasks in one region, at most 2^31 - 1 fit", tasks);
+  State& state = *state_;
+  state.function = function;
+  state.task = task;
+  state.tasks = tasks;
+  state.unfinished.store(static_cast<int>(tasks), std::memory_order_relaxed);
+  const std::uint64_t serial = (state.work.load(std::memory_order_relaxed) >> 32) + 1;
+  state.work.store(serial << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_release);
+  state.wake();
+  state.take_part(0);
+  int spin = 0;
+  for (int left; (left = state.unfinished.load(std::memory_order_acquire)) != 0;)
+    if (++spin > state.patience)
+      state.unfinished.wait(left, std::memory_order_acquire);
+    else
+      pause();
+}
+
+int ThreadTeam::available() {
+  const double quota = std::ceil(cgroup_cpus());
+  const int cpus = affinity_cpus();
+  return std::max(1, quota < cpus ? static_cast<int>(quota) : cpus);
+}
+
+}  // namespace retort
