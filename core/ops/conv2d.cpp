@@ -1,0 +1,45 @@
+#include "retort/kernels/conv2d.h"
+
+#include "retort/core/ops/common.h"
+
+namespace retort::ops {
+
+namespace {
+
+Conv2dShape conv_shape(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options) {
+  expect("conv2d", "input", x);
+  expect("conv2d", "weight", w);
+  expect_with("conv2d", x, "weight", w);
+  expect_with("conv2d", x, "bias", b);
+  const Shape &xs = x.shape(), &ws = w.shape();
+  check(xs.rank() == 4 && ws.rank() == 4, "conv2d: input {} and weight {} must have four dimensions", xs.str(), ws.str());
+  check(xs[1] == ws[1], "conv2d: weight {} expects {} input channels, input {} has {}", ws.str(), ws[1], xs.str(), xs[1]);
+  check(!b.defined() || b.shape() == Shape{ws[0]}, "conv2d: bias {} for weight {}", b.defined() ? b.shape().str() : "", ws.str());
+  check(options.stride[0] > 0 && options.stride[1] > 0 && options.padding[0] >= 0 && options.padding[1] >= 0,
+        "conv2d: stride ({}, {}) and padding ({}, {}) must be positive and not negative", options.stride[0], options.stride[1],
+        options.padding[0], options.padding[1]);
+  Conv2dShape shape{xs[0], xs[1], xs[2], xs[3], ws[0], ws[2], ws[3], options.stride[0], options.stride[1], options.padding[0],
+                    options.padding[1]};
+  check(xs[2] + 2 * shape.pad_h >= ws[2] && xs[3] + 2 * shape.pad_w >= ws[3], "conv2d: kernel {} is larger than input {}", ws.str(),
+        xs.str());
+  return shape;
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options) {
+  const Conv2dShape shape = conv_shape(x, w, b, options);
+  const Tensor y = Tensor::empty(x.context(), {shape.n, shape.k, shape.oh(), shape.ow()});
+  kernel<Conv2dKernels>(x.device()).forward(x.stream(), shape, x.data(), w.data(), data_or_null(b), y.mutable_data());
+  autograd::record("conv2d", y, {x, w, b}, [shape, saved_x = Saved(x), saved_w = Saved(w)](const Tensor& dy, Node& node) {
+    const Tensor& input = saved_x.get();
+    Tensor dx = node.wants(0) ? Tensor::empty_like(input) : Tensor();
+    kernel<Conv2dKernels>(dy.device())
+        .backward(dy.stream(), shape, input.data(), saved_w.get().data(), dy.data(), dx.defined() ? dx.mutable_data() : nullptr,
+                  node.accumulator(1), node.accumulator(2));
+    if (dx.defined()) node.give(0, std::move(dx));
+  });
+  return y;
+}
+
+}  // namespace retort::ops
