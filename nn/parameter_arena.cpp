@@ -1,0 +1,45 @@
+#include "retort/nn/parameter_arena.h"
+
+namespace retort::nn {
+
+namespace {
+
+constexpr std::int64_t alignment = 16;  // floats: one cache line, and four float4
+
+std::int64_t padded(const Tensor& tensor) { return (tensor.count() + alignment - 1) / alignment * alignment; }
+
+Tensor adopt(Context& context, const std::vector<NamedTensor>& tensors) {
+  std::int64_t total = 0;
+  for (const auto& named : tensors) total += padded(named.tensor);
+  if (total == 0) return {};
+  const Tensor flat = Tensor::zeros(context, {total});
+  std::int64_t offset = 0;
+  for (const auto& named : tensors) {
+    named.tensor.move_into(flat, offset);
+    offset += padded(named.tensor);
+  }
+  return flat;
+}
+
+}  // namespace
+
+ParameterArena::ParameterArena(Context& context, const Module& module, bool gradients) {
+  const auto parameters = module.named_parameters();
+  parameters_ = adopt(context, parameters);
+  check(parameters_.defined(), "ParameterArena: the module has no parameters");
+  buffers_ = adopt(context, module.named_buffers());
+  if (!gradients) return;
+  gradients_ = Tensor::zeros(context, parameters_.shape());
+  std::int64_t offset = 0;
+  for (const auto& named : parameters) {
+    named.tensor.set_grad(gradients_.alias(offset, named.tensor.shape()));
+    offset += padded(named.tensor);
+  }
+}
+
+void ParameterArena::copy_from(const ParameterArena& other) const {
+  parameters_.copy_from(other.parameters_);
+  if (buffers_.defined()) buffers_.copy_from(other.buffers_);
+}
+
+}  // namespace retort::nn

@@ -1,0 +1,29 @@
+// All parameters of a model in one flat tensor, all gradients in another, all buffers in a third: an optimiser step, an EMA step, a
+// copy of a model are one pass over memory.
+#pragma once
+
+#include "retort/nn/module.h"
+
+namespace retort::nn {
+
+/// Moves the module's tensors into the arena; the module keeps working on them. Each begins on a 64-byte boundary; the gaps hold
+/// zeros. Two modules of the same form get the same layout. The arena must not outlive the context.
+class ParameterArena {
+ public:
+  /// `gradients`: also make the flat gradient buffer (a teacher has none).
+  ParameterArena(Context& context, const Module& module, bool gradients);
+
+  const Tensor& parameters() const { return parameters_; }
+  const Tensor& gradients() const { return gradients_; }
+  /// Undefined for a model without buffers.
+  const Tensor& buffers() const { return buffers_; }
+
+  void zero_gradients() const { gradients_.zero(); }
+  /// Parameters and buffers from an arena of the same layout.
+  void copy_from(const ParameterArena& other) const;
+
+ private:
+  Tensor parameters_, gradients_, buffers_;
+};
+
+}  // namespace retort::nn
