@@ -1,0 +1,2 @@
+#pragma once
+#include "retort/core/random.h"
