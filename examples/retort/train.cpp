@@ -1,0 +1,170 @@
+// retort train
+#include "retort/core/version.h"
+#include "retort/data/prepared.h"
+#include "retort/distill/presets.h"
+#include "retort/distill/report/progress.h"
+#include "retort/distill/report/report.h"
+#include "retort/distill/report/table.h"
+#include "retort/distill/trainer.h"
+#include "retort/examples/retort/command.h"
+#include "retort/nn/models/model.h"
+
+#include <iostream>
+#include <unistd.h>
+
+namespace retort::command {
+
+namespace {
+
+/// The options as given: those that were not are filled from the preset, the method or the interrupted run.
+struct TrainOptions {
+  RunConfig given;
+  std::string data, out;
+  bool resume = false, no_shuffle = false;
+  std::vector<std::pair<CLI::Option*, std::function<void(RunConfig&)>>> overrides;
+
+  template <class T>
+  CLI::Option* field(CLI::App& app, const std::string& flag, T RunConfig::*member, const std::string& help) {
+    auto* option = app.add_option(flag, given.*member, help);
+    overrides.emplace_back(option, [this, member](RunConfig& config) { config.*member = given.*member; });
+    return option;
+  }
+  CLI::Option* choice(CLI::App& app, const std::string& flag, std::string RunConfig::*member, const std::vector<std::string>& choices,
+                      const std::string& help) {
+    return field(app, flag, member, help)->check(CLI::IsMember(choices))->type_name("NAME");
+  }
+  bool was_given(const std::string& flag) const {
+    return std::ranges::any_of(overrides, [&](const auto& o) { return o.first->get_name() == flag && o.first->count() > 0; });
+  }
+  void apply(RunConfig& config) const {
+    for (const auto& [option, set] : overrides)
+      if (option->count() > 0) set(config);
+    if (no_shuffle) config.shuffle = false;
+  }
+};
+
+DataIdentity identify(const std::string& path, const WindowSet& windows) {
+  const WindowInfo& info = windows.info;
+  return {path,
+          sha256_of_file(path),
+          info.dataset,
+          info.synthetic,
+          info.options.preset,
+          std::string(name(info.options.axis_layout)),
+          std::string(name(info.options.label)),
+          windows.count(),
+          info.task1_names,
+          info.task2_names};
+}
+
+/// What --resume changes must be nothing but how fast the rest runs.
+void expect_same(const RunConfig& before, const RunConfig& after, const std::string& directory) {
+  const Json a = to_json(before), b = to_json(after);
+  for (const auto& [key, value] : a.items())
+    check<InputError>(key == "threads" || b.at(key) == value, "{}: the run has {} = {}, not {}; a resumed run keeps its options", directory,
+                      key, value.dump(), b.at(key).dump());
+}
+
+RunConfig configure(const TrainOptions& options) {
+  if (options.resume) {
+    check<InputError>(std::filesystem::exists(std::filesystem::path(options.out) / run_files::checkpoint),
+                      "{}: no checkpoint to resume from; start the run without --resume", options.out);
+    const RunConfig before = read_config(options.out);
+    RunConfig config = before;
+    options.apply(config);
+    if (!options.data.empty()) config.data.path = options.data;
+    const DataIdentity now = identify(config.data.path, load_prepared(config.data.path));
+    check<InputError>(now.sha256 == before.data.sha256, "{}: not the data this run began with (sha256 {}..., was {}...)", config.data.path,
+                      now.sha256.substr(0, 12), before.data.sha256.substr(0, 12));
+    config.data = before.data;
+    expect_same(before, config, options.out);
+    return config;
+  }
+  check<InputError>(!options.data.empty(), "--data is required (a file made by `retort data prepare`)");
+  check<InputError>(!std::filesystem::exists(std::filesystem::path(options.out) / run_files::config),
+                    "{}: holds a run already; go on with --resume or choose another --out", options.out);
+  const WindowSet windows = load_prepared(options.data);
+  const std::string preset = options.was_given("--preset") ? options.given.preset : windows.info.options.preset;
+  RunConfig config = default_config(preset, options.given.method);
+  config.log_every = options.given.log_every;
+  options.apply(config);
+  config.data = identify(options.data, windows);
+  config.version = version();
+  return config;
+}
+
+int train(const TrainOptions& options) {
+  const RunConfig config = configure(options);
+  const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
+  Context context(parse_device(config.device), static_cast<int>(config.threads));
+  Trainer trainer(context, windows, config, options.out);
+  fmt::print("{}\n", describe(context.device()));
+  fmt::print("{}{}, {} windows: {} train, {} val, {} test ({} split); {}, {}, {} parameters\n", config.data.synthetic ? "SYNTHETIC " : "",
+             config.data.dataset, windows.count(), trainer.split().train.size(), trainer.split().val.size(), trainer.split().test.size(),
+             config.split, config.method, config.arch, trainer.state().model().parameter_count());
+  for (const auto& warning : trainer.split().warnings) fmt::print("note: {}\n", warning);
+  if (options.resume) trainer.resume();
+
+  const auto& stop = catch_interrupts();
+  std::int64_t total_steps = trainer.total_epochs() * trainer.steps_per_epoch();
+  if (config.max_steps > 0) total_steps = std::min(total_steps, config.max_steps);
+  std::cout.flush();
+  Progress progress(std::cerr, progress_style(), config.method, trainer.steps_done(), total_steps);
+  ProgressPosition at{trainer.epochs_done() + 1, trainer.total_epochs(), 0, trainer.steps_per_epoch(), 0};
+  trainer.observer.step = [&](const StepRecord& record) { at.loss = record.loss; };
+  trainer.observer.tick = [&](std::int64_t step, std::int64_t) {
+    at.step = step;
+    progress.step(at, trainer.steps_done());
+  };
+  trainer.observer.epoch = [&](const EpochRecord& record) {
+    at.epoch = record.epoch + 1;
+    at.loss = record.train_loss;
+    progress.epoch(record, trainer.total_epochs());
+  };
+  if (trainer.run(stop) == Trainer::End::interrupted) {
+    fmt::print(stderr, "\nstopped after step {}; go on with: retort train --resume --out {}\n", trainer.steps_done(), options.out);
+    return interrupted;
+  }
+  const std::vector<RunRecord> runs{load_run(options.out)};
+  print_table(std::cout, runs, table_style(STDOUT_FILENO));
+  const auto page = std::filesystem::path(options.out) / run_files::report;
+  write_report(page, runs);
+  std::cout << "report: " << page.string() << std::endl;
+  return ok;
+}
+
+}  // namespace
+
+void add_train(CLI::App& root, Command& command) {
+  auto* app = root.add_subcommand("train", "Train a model on a prepared file");
+  auto o = std::make_shared<TrainOptions>();
+  o->given.log_every = 50;
+  app->add_option("--data", o->data, "Prepared file (retort data prepare)");
+  app->add_option("--out", o->out, "Run directory to write")->required();
+  o->choice(*app, "--method", &RunConfig::method, method_names(), "Training method");
+  o->choice(*app, "--arch", &RunConfig::arch, nn::architectures(), "Model; default: the preset's");
+  o->choice(*app, "--preset", &RunConfig::preset, {"released", "paper", "strict"}, "Model, split and selection; default: the data's preset");
+  o->field(*app, "--epochs", &RunConfig::epochs, "Passes over the training windows (Born-Again: in each of its two stages)");
+  o->field(*app, "--batch", &RunConfig::batch, "Windows a step");
+  o->field(*app, "--lr", &RunConfig::lr, "Adam's learning rate");
+  o->field(*app, "--alpha", &RunConfig::alpha, "Weight of task 1 against task 2, in [0, 1]");
+  o->field(*app, "--lambda", &RunConfig::lambda, "Weight of the distillation term; default: the method's (0.5, sd-dropout 1)");
+  o->field(*app, "--tau", &RunConfig::tau, "Temperature; default: the method's (3, sd-dropout 2)");
+  o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]");
+  o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy"}, "How the teacher's running statistics follow");
+  o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts; default: the preset's");
+  o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");
+  o->field(*app, "--folds", &RunConfig::folds, "Folds of the training part");
+  o->field(*app, "--seed", &RunConfig::seed, "Of weights, shuffling, dropout and split");
+  o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested; default: the preset's");
+  o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
+  o->field(*app, "--threads", &RunConfig::threads, "Host threads; 0: all that this process may use")->check(CLI::Range(0, 1024));
+  o->field(*app, "--init", &RunConfig::init, "Start from these weights instead of random ones")->type_name("FILE");
+  o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit");
+  o->field(*app, "--log-every", &RunConfig::log_every, "Log the losses of every n-th step; 0: none");
+  app->add_flag("--no-shuffle", o->no_shuffle, "Batches in file order");
+  app->add_flag("--resume", o->resume, "Go on with the interrupted run in --out, bit for bit");
+  app->callback([=, &command] { command.run = [=] { return train(*o); }; });
+}
+
+}  // namespace retort::command
