@@ -114,17 +114,26 @@ bool drawable(const Curve& curve) {
   return std::count_if(curve.y.begin(), curve.y.end(), [](double y) { return std::isfinite(y); }) > 1;
 }
 
+/// 1, 2 or 5 times a power of ten: about five marks on an axis of this length.
+double mark_step(double length) {
+  const double rough = length / 5, power = std::pow(10, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0})
+    if (rough <= factor * power) return factor * power;
+  return 10 * power;
+}
+
 /// Axes that end at the data: epochs from 1 to the last, percent never above 100, a loss from 0.
 std::string axes(std::span<const Curve> curves, bool percent) {
-  double last = 2, low = std::numeric_limits<double>::infinity();
+  double last = 2, low = 1, high = 0;
   for (const Curve& curve : curves) {
     for (const double x : curve.x) last = std::max(last, x);
     for (const double y : curve.y)
-      if (std::isfinite(y)) low = std::min(low, y);
+      if (std::isfinite(y)) low = std::min(low, y), high = std::max(high, y);
   }
-  const double floor = percent && std::isfinite(low) ? std::max(0.0, 10 * std::floor(10 * low)) : 0;
-  return fmt::format("set xrange [1:{}]\nset yrange [{}:{}]\n{}", last, floor, percent ? "100" : "*",
-                     percent ? fmt::format("set ytics {}\n", floor < 60 ? 20 : 10) : "");
+  const double bottom = percent ? std::max(0.0, 10 * std::floor(10 * low)) : 0, top = percent ? 100 : high;
+  return fmt::format("set xrange [1:{}]\nset xtics {}\nset yrange [{}:{}]\nset ytics {}\n", last,
+                     std::max(1.0, mark_step(last - 1)), bottom, percent ? "100" : "*",
+                     mark_step(top > bottom ? top - bottom : 1));
 }
 
 }  // namespace

@@ -224,7 +224,9 @@ std::string curves_section(const RunGroup& group, bool draw) {
       return heading + "<p class=\"soft\">Install gnuplot (<code>apt-get install gnuplot-nox</code>) for the figures.</p>\n";
     figures += *figure;
   }
-  return heading + legend(group) + "<div class=\"figures\">\n" + figures + "</div>\n";
+  return heading + legend(group) + "<div class=\"figures\">\n" + figures +
+         "</div>\n<p class=\"soft\">Training loss is what the method minimises, distillation terms included; validation loss is "
+         "α CE₁ + (1−α) CE₂.</p>\n";
 }
 
 std::string run_section(const RunRecord& run) {

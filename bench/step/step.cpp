@@ -1,0 +1,151 @@
+// Times a whole training step (gather, forward, backward, losses, Adam, teacher) as `retort train` does it, and with --peer the same work
+// in PyTorch, taking turns in one run:
+//
+//   bench_step_step --form mtl-net --threads 2 --peer "/usr/bin/python3 bench/peers/torch_step.py"
+//
+// Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
+#include "retort/core/random.h"
+#include "retort/core/version.h"
+#include "retort/distill/batches.h"
+#include "retort/distill/presets.h"
+#include "retort/distill/training_state.h"
+#include "retort/kernels/registry.h"
+#include "retort/kernels/thread_team.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+namespace {
+
+using namespace retort;
+
+struct Options {
+  std::string form = "mtl-net", method = "smooth-distill", impl, peer, json;
+  int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
+};
+
+/// Windows of noise: a step takes the same time whatever it learns.
+WindowSet noise(std::int64_t count) {
+  auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(count * 300));
+  auto labels = std::make_shared<std::vector<std::int32_t>>(static_cast<std::size_t>(count));
+  Random random(1);
+  for (float& value : *values) value = static_cast<float>(random.normal());
+  for (auto& label : *labels) label = static_cast<std::int32_t>(random.below(3));
+  WindowSet set;
+  set.info.task1_names.assign(12, "class");
+  set.info.task2_names.assign(3, "class");
+  set.windows = *values;
+  set.task1 = set.task2 = set.subject = set.recording = *labels;
+  set.owner = std::make_shared<std::pair<decltype(values), decltype(labels)>>(values, labels);
+  return set;
+}
+
+struct Stats {
+  double median, fastest, p90;
+};
+
+Stats stats(std::vector<double> ms) {
+  std::ranges::sort(ms);
+  return {ms[ms.size() / 2], ms.front(), ms[ms.size() * 9 / 10]};
+}
+
+std::vector<double> time_steps(TrainingState& state, const DeviceData& data, const Options& o) {
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(o.batch));
+  std::vector<double> ms;
+  for (int i = 0; i < o.warm_up + o.steps; ++i) {
+    for (int j = 0; j < o.batch; ++j) indices[static_cast<std::size_t>(j)] = (i * o.batch + j) % 4096;
+    const auto begin = std::chrono::steady_clock::now();
+    state.step(data.gather(indices));
+    data.context().synchronize();
+    if (i >= o.warm_up) ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return ms;
+}
+
+/// The peer's own report of the same number of steps.
+Json ask_peer(const Options& o, int threads) {
+  const std::string command = fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer, o.form, o.method,
+                                          o.batch, o.steps, threads);
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  check(pipe != nullptr, "cannot run {}", command);
+  std::string text;
+  char buffer[4096];
+  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, n);
+  const Json json = Json::parse(text, nullptr, false);
+  check(!json.is_discarded(), "the peer printed no JSON: {}", command);
+  return json;
+}
+
+int run(const Options& o) {
+  Context context(Device::cpu, o.threads);
+  if (!o.impl.empty()) use_implementation("*", Device::cpu, o.impl);
+  const int threads = o.threads > 0 ? o.threads : ThreadTeam::available();
+  RunConfig config = default_config("strict", o.method);
+  const WindowSet windows = noise(4096);
+  const DeviceData data(context, windows, o.batch);
+  TrainingState state(context, config, {o.form, Shape{1, 3, 100}, {12, 3}, 0}, o.method);
+
+  std::vector<double> ours;
+  std::vector<double> peer_medians, peer_fastest;
+  Json peer;
+  for (int round = 0; round < o.rounds; ++round) {
+    const auto ms = time_steps(state, data, o);
+    ours.insert(ours.end(), ms.begin(), ms.end());
+    if (o.peer.empty()) continue;
+    peer = ask_peer(o, threads);
+    peer_medians.push_back(peer.at("median_ms").get<double>());
+    peer_fastest.push_back(peer.at("min_ms").get<double>());
+  }
+  const Stats mine = stats(ours);
+  fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(Device::cpu));
+  fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest, mine.p90,
+             ours.size());
+  Json result = {{"method", o.method}, {"form", o.form},  {"batch", o.batch}, {"threads", threads},        {"machine", describe(Device::cpu)},
+                 {"compiler", __VERSION__}, {"impl", o.impl}, {"steps", ours.size()}, {"median_ms", mine.median}, {"min_ms", mine.fastest},
+                 {"p90_ms", mine.p90}};
+  if (!o.peer.empty()) {
+    const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);
+    fmt::print("PyTorch {:<9} median {:7.2f} ms  min {:7.2f}  (median of {} rounds)\n", peer.value("torch", "?"), medians.median,
+               fastest.fastest, o.rounds);
+    fmt::print("ratio              median {:7.2f} x   min {:7.2f} x\n", medians.median / mine.median, fastest.fastest / mine.fastest);
+    result["peer"] = peer;
+    result["peer_median_ms"] = medians.median;
+    result["peer_min_ms"] = fastest.fastest;
+    result["ratio_of_medians"] = medians.median / mine.median;
+    result["ratio_of_minima"] = fastest.fastest / mine.fastest;
+  }
+  if (!o.json.empty()) std::ofstream(o.json) << result.dump(2) << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"One training step, timed; with --peer beside PyTorch's, taking turns"};
+  app.option_defaults()->always_capture_default();
+  app.add_option("--form", o.form, "Model");
+  app.add_option("--method", o.method, "Training method");
+  app.add_option("--batch", o.batch, "Windows a step");
+  app.add_option("--steps", o.steps, "Timed steps a round");
+  app.add_option("--warm-up", o.warm_up, "Steps before that");
+  app.add_option("--rounds", o.rounds, "Turns");
+  app.add_option("--threads", o.threads, "0: all that this process may use");
+  app.add_option("--impl", o.impl, "Kernels to use where they exist: eigen, simd, ref");
+  app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_step.py\"");
+  app.add_option("--json", o.json, "Also write the result here");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(o);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_step: {}\n", error.what());
+    return 2;
+  }
+}
