@@ -13,7 +13,7 @@ const Tensor& Saved::get() const {
   check(tensor_.defined(), "backward: a saved tensor is missing");
   check(tensor_.version() == version_,
         "backward: {} was saved by an operation and changed in place since (version {}, now {}); change it after backward, or clone it",
-        describe(tensor_), version_, tensor_.version());
+        tensor_, version_, tensor_.version());
   return tensor_;
 }
 
@@ -69,8 +69,8 @@ void add_in_place(const Tensor& to, const Tensor& from) {
 void Node::give(int input, Tensor gradient) {
   const Edge& edge = inputs_[static_cast<std::size_t>(input)];
   if (!edge.producer && !edge.leaf) return;
-  check(gradient.shape() == edge.shape, "{}: gradient of input {} has shape {}, the input {}", name_, input, gradient.shape().str(),
-        edge.shape.str());
+  check(gradient.shape() == edge.shape, "{}: gradient of input {} has shape {}, the input {}", name_, input, gradient.shape(),
+        edge.shape);
   auto& slot = this->slot(edge);
   if (!slot) {
     // A leaf keeps its gradient: it must not be a view of something that lives on.
@@ -155,10 +155,10 @@ bool needs_graph(std::span<const Tensor> inputs) {
 }
 
 void backward(const Tensor& root, const Tensor& gradient, bool retain_graph) {
-  check(root.requires_grad(), "backward: {} does not depend on anything that requires gradients", describe(root));
-  check(root.impl()->creator != nullptr, "backward: {} is a leaf; there is nothing to differentiate", describe(root));
-  check(gradient.shape() == root.shape(), "backward: gradient of shape {} for a tensor of shape {}", gradient.shape().str(),
-        root.shape().str());
+  check(root.requires_grad(), "backward: {} does not depend on anything that requires gradients", root);
+  check(root.impl()->creator != nullptr, "backward: {} is a leaf; there is nothing to differentiate", root);
+  check(gradient.shape() == root.shape(), "backward: gradient of shape {} for a tensor of shape {}", gradient.shape(),
+        root.shape());
   NoGrad no_grad(root.context());
   BackwardPass pass(root.context());
   pass.start(root.impl()->creator, gradient);

@@ -30,7 +30,7 @@ std::uint64_t type_size(std::string_view type) {
 template <class T>
 NamedArray make_array(std::string name, DType type, const Shape& shape, std::span<const T> values) {
   check(shape.count() == static_cast<std::int64_t>(values.size()), "safetensors: {} has shape {} = {} values, {} were given",
-        name, shape.str(), shape.count(), values.size());
+        name, shape, shape.count(), values.size());
   return {std::move(name), type, shape, std::as_bytes(values)};
 }
 
@@ -41,7 +41,7 @@ std::string make_header(std::span<const NamedArray> arrays, const Metadata& meta
   for (const NamedArray& array : arrays) {
     check(array.name != "__metadata__" && !header.contains(array.name), "safetensors: the name '{}' is taken", array.name);
     check(array.bytes.size() == static_cast<std::size_t>(array.shape.count()) * item_size,
-          "safetensors: {} {} needs {} bytes, has {}", array.name, array.shape.str(),
+          "safetensors: {} {} needs {} bytes, has {}", array.name, array.shape,
           array.shape.count() * static_cast<std::int64_t>(item_size), array.bytes.size());
     header[array.name] = {{"dtype", type_name(array.type)},
                           {"shape", std::vector<std::int64_t>(array.shape.sizes().begin(), array.shape.sizes().end())},

@@ -57,3 +57,12 @@ class Shape {
 };
 
 }  // namespace retort
+
+/// A Shape in a message is only turned into text when the message is: `check(ok, "input {}", x.shape())` costs nothing.
+template <>
+struct fmt::formatter<retort::Shape> : fmt::formatter<std::string_view> {
+  template <class FormatContext>
+  auto format(const retort::Shape& shape, FormatContext& context) const {
+    return fmt::formatter<std::string_view>::format(shape.str(), context);
+  }
+};

@@ -27,11 +27,11 @@ std::byte* address(const TensorImpl& impl) { return static_cast<std::byte*>(impl
 const DeviceMemory& memory_of(const Tensor& tensor) { return tensor.context().arena().device_memory(); }
 
 void expect_type(const Tensor& tensor, DType wanted) {
-  check(tensor.dtype() == wanted, "tensor: {} is used as {}", describe(tensor), name(wanted));
+  check(tensor.dtype() == wanted, "tensor: {} is used as {}", tensor, name(wanted));
 }
 
 void expect_count(const Shape& shape, std::size_t values) {
-  check(static_cast<std::size_t>(shape.count()) == values, "tensor: {} values for shape {}, which has {}", values, shape.str(),
+  check(static_cast<std::size_t>(shape.count()) == values, "tensor: {} values for shape {}, which has {}", values, shape,
         shape.count());
 }
 
@@ -39,7 +39,7 @@ void expect_count(const Shape& shape, std::size_t values) {
 
 std::string describe(const Tensor& tensor) {
   if (!tensor.defined()) return "an undefined tensor";
-  return fmt::format("{} {} on {}", name(tensor.dtype()), tensor.shape().str(), name(tensor.device()));
+  return fmt::format("{} {} on {}", name(tensor.dtype()), tensor.shape(), name(tensor.device()));
 }
 
 Tensor Tensor::empty(Context& context, const Shape& shape, DType dtype) {
@@ -134,8 +134,8 @@ float Tensor::item() const {
 }
 
 void Tensor::copy_from(const Tensor& other) const {
-  check(&context() == &other.context(), "copy_from: {} and {} belong to different contexts", describe(*this), describe(other));
-  check(shape() == other.shape() && dtype() == other.dtype(), "copy_from: {} into {}", describe(other), describe(*this));
+  check(&context() == &other.context(), "copy_from: {} and {} belong to different contexts", *this, other);
+  check(shape() == other.shape() && dtype() == other.dtype(), "copy_from: {} into {}", other, *this);
   ++impl_->storage->version;
   memory_of(*this).copy(address(*impl_), address(*other.impl_), static_cast<std::size_t>(count()) * item_size);
 }
@@ -164,21 +164,21 @@ Tensor Tensor::clone() const {
 Tensor Tensor::detach() const { return alias(0, shape()); }
 
 Tensor Tensor::alias(std::int64_t offset, const Shape& shape) const {
-  check(offset >= 0 && offset + shape.count() <= count(), "alias: shape {} from element {} does not fit into {}", shape.str(), offset,
-        describe(*this));
+  check(offset >= 0 && offset + shape.count() <= count(), "alias: shape {} from element {} does not fit into {}", shape, offset,
+        *this);
   return Tensor(make_impl(context(), impl_->storage, impl_->offset + offset, shape, dtype()));
 }
 
 Tensor& Tensor::set_requires_grad(bool wanted) {
-  check(is_leaf(), "set_requires_grad: {} is the result of an operation; detach it first", describe(*this));
+  check(is_leaf(), "set_requires_grad: {} is the result of an operation; detach it first", *this);
   expect_type(*this, DType::f32);
   impl_->requires_grad = wanted;
   return *this;
 }
 
 void Tensor::set_grad(const Tensor& grad) const {
-  check(impl_->requires_grad, "set_grad: {} does not require gradients", describe(*this));
-  check(grad.shape() == shape() && &grad.context() == &context(), "set_grad: {} for {}", describe(grad), describe(*this));
+  check(impl_->requires_grad, "set_grad: {} does not require gradients", *this);
+  check(grad.shape() == shape() && &grad.context() == &context(), "set_grad: {} for {}", grad, *this);
   impl_->grad = grad.impl_;
 }
 
@@ -194,7 +194,7 @@ void Tensor::move_into(const Tensor& target, std::int64_t offset) const {
 }
 
 void Tensor::backward(bool retain_graph) const {
-  check(count() == 1, "backward: {} is not a scalar; give the gradient of every element", describe(*this));
+  check(count() == 1, "backward: {} is not a scalar; give the gradient of every element", *this);
   autograd::backward(*this, Tensor::full(context(), shape(), 1.0f), retain_graph);
 }
 

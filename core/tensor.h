@@ -103,7 +103,15 @@ class Tensor {
   std::shared_ptr<detail::TensorImpl> impl_;
 };
 
-/// "float32 (64, 12) on cpu", for messages.
+/// "float32 (64, 12) on cpu"; a Tensor given to `check` and `fail` is written so.
 std::string describe(const Tensor& tensor);
 
 }  // namespace retort
+
+template <>
+struct fmt::formatter<retort::Tensor> : fmt::formatter<std::string_view> {
+  template <class FormatContext>
+  auto format(const retort::Tensor& tensor, FormatContext& context) const {
+    return fmt::formatter<std::string_view>::format(retort::describe(tensor), context);
+  }
+};

@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -59,7 +61,11 @@ class Writer {
     std::ofstream file(path, std::ios::binary);
     file.write(text.data(), static_cast<std::streamsize>(text.size()));
     file.close();
-    check<InputError>(file.good(), "{}: cannot be written", path.string());
+    if (file.good()) return;
+    const std::string reason = std::strerror(errno);
+    std::error_code ignored;
+    if (fs::is_regular_file(path, ignored)) fs::remove(path, ignored);  // half a recording would pass for a whole one
+    fail<InputError>("{}: cannot be written: {}", path.string(), reason);
   }
 
   fs::path root_;

@@ -37,9 +37,29 @@ void read_tensors(const SafetensorsFile& file, const std::vector<nn::NamedTensor
   }
 }
 
+/// What a killed process was writing: "last.safetensors.<pid>-0.tmp" and the like.
+void remove_torn_files(const std::filesystem::path& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = name.find(".safetensors.") != name.npos || name.find(".json.") != name.npos || name.find(".jsonl.") != name.npos;
+    if (ours && name.ends_with(".tmp") && entry.is_regular_file()) std::filesystem::remove(entry.path());
+  }
+}
+
 }  // namespace
 
 void Trainer::save_checkpoint() {
+  save_weights(directory_ / run_files::last, state_->model(), info_);
+  if (state_->has_best()) {
+    state_->swap_best();
+    save_weights(directory_ / run_files::best, state_->model(), info_);
+    state_->swap_best();
+  }
+  if (state_->teacher()) save_weights(directory_ / run_files::teacher, *state_->teacher(), info_);
+  write_checkpoint();
+}
+
+void Trainer::write_checkpoint() {
   log_->flush();  // the log may be ahead of the checkpoint, never behind it
   std::vector<nn::NamedTensor> tensors;
   state_->append_to(tensors);
@@ -52,13 +72,6 @@ void Trainer::save_checkpoint() {
                          {"best_epoch", position_.best_epoch}, {"seconds", position_.seconds},
                          {"loader_epoch", cursor.epoch},       {"loader_position", cursor.position},
                          {"has_best", state_->has_best()}};
-  save_weights(directory_ / run_files::last, state_->model(), info_);
-  if (state_->has_best()) {
-    state_->swap_best();
-    save_weights(directory_ / run_files::best, state_->model(), info_);
-    state_->swap_best();
-  }
-  if (state_->teacher()) save_weights(directory_ / run_files::teacher, *state_->teacher(), info_);
   write_tensors(directory_ / run_files::checkpoint, tensors, {{"format", format}, {"position", position.dump()}});
 }
 
@@ -97,6 +110,7 @@ void Trainer::resume() {
   tensors.push_back({"epoch.confusion2", confusion2_});
   read_tensors(file, tensors);
   loader_->restore(cursor);
+  remove_torn_files(directory_);
   log_ = MetricsLog::resume(directory_, {position_.step, position_.epoch});
 }
 

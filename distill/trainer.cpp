@@ -92,8 +92,9 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
     std::filesystem::create_directories(directory_, error);
     check<InputError>(std::filesystem::is_directory(directory_), "{}: cannot make this directory{}{}", directory_.string(),
                       error ? ": " : "", error ? error.message() : "");
-    write_config(directory_, config_);
     log_ = MetricsLog::create(directory_);
+    write_checkpoint();
+    write_config(directory_, config_);  // last: a directory with a config can be resumed, whatever happens from here on
   }
   double saved = now(), begun = now();
   while (position_.epoch < total_epochs() && !out_of_steps()) {

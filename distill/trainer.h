@@ -62,7 +62,8 @@ class Trainer {
   void train_step(std::span<const std::int32_t> indices);
   void finish_epoch(double seconds);
   bool improves(const EpochRecord& record);
-  void save_checkpoint();
+  void save_checkpoint();   ///< and the weights beside it
+  void write_checkpoint();  ///< alone
   void write_results();
   Evaluation measure(std::int64_t epoch);
   std::int64_t stage_epoch() const { return position_.epoch - position_.stage * config_.epochs; }

@@ -58,7 +58,7 @@ void Module::load(const SafetensorsFile& file, const std::string& prefix) {
     const std::string in_file = prefix + name;
     check<InputError>(file.contains(in_file), "{}: has no tensor '{}'; these weights are of another model", file.path().string(), in_file);
     check<InputError>(file.shape(in_file) == tensor.shape(), "{}: '{}' has shape {}, the model {}", file.path().string(), in_file,
-                      file.shape(in_file).str(), tensor.shape().str());
+                      file.shape(in_file).str(), tensor.shape());
     file.floats(in_file);  // of the right type, before anything is changed
   }
   for (const auto& [name, tensor] : tensors) tensor.copy_from_host(file.floats(prefix + name));

@@ -87,7 +87,7 @@ TEST_CASE("a prepared file gives back windows, labels and everything known about
   CHECK(read.info.options.resample_hz == 12.5);
   CHECK(read.info.options.max_gap == 0.25);
   CHECK_FALSE(read.info.options.drop_repeats);
-  const Shape& shape = SafetensorsFile(dir / "d.safetensors").shape("windows");
+  const Shape shape = SafetensorsFile(dir / "d.safetensors").shape("windows");
   CHECK(shape == Shape{made.count(), 1, 3, 100});
 }
 

@@ -117,7 +117,7 @@ TEST_CASE("resampling by timestamp interpolates lines exactly and keeps clear of
   t += 5;
   add(76, 0.02, 0);
   add(76, 0.02, 1);
-  r.subject = "a";
+  r.subject = std::string("a");
   r.repeat_begin = r.samples();
   RawDataset data = dataset({r});
   data.nominal_hz = 20;

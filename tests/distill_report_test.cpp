@@ -203,6 +203,15 @@ TEST_CASE("without a terminal progress is a line an epoch") {
   CHECK(out.str() == "smooth-distill\nepoch 1/2  loss 0.5000  val loss 0.2500  val 50.00 / 75.00  0.0 s  best\n");
 }
 
+TEST_CASE("what is printed after an epoch starts on a clean line") {
+  std::ostringstream out;
+  Progress progress(out, {.bar = true, .fixed_width = 60}, "", 0, 50);
+  progress.step({.epoch = 1, .epochs = 1, .step = 50, .steps = 50, .loss = 0}, 50);
+  CHECK_FALSE(contains(out.str(), "loss"));  // none was read yet
+  progress.epoch({.epoch = 1, .step = 50}, 1);
+  CHECK(out.str().ends_with("\r\x1b[2K"));
+}
+
 TEST_CASE("the bar redraws one line and leaves it clean") {
   std::ostringstream out;
   {

@@ -8,16 +8,16 @@ namespace {
 
 BatchNormShape norm_shape(const Tensor& x, std::span<const Tensor> channels, const BatchNormOptions& options) {
   expect("batch_norm", "input", x);
-  check(x.shape().rank() >= 2, "batch_norm: input {} has no channels", x.shape().str());
+  check(x.shape().rank() >= 2, "batch_norm: input {} has no channels", x.shape());
   const std::int64_t n = x.shape()[0], c = x.shape()[1];
   for (const Tensor& tensor : channels) {
     expect("batch_norm", "weight, bias or a running statistic", tensor);
     expect_with("batch_norm", x, "weight, bias or a running statistic", tensor);
-    check(tensor.shape() == Shape{c}, "batch_norm: a parameter has shape {}, input {} has {} channels", tensor.shape().str(),
-          x.shape().str(), c);
+    check(tensor.shape() == Shape{c}, "batch_norm: a parameter has shape {}, input {} has {} channels", tensor.shape(),
+          x.shape(), c);
   }
   const std::int64_t spatial = n > 0 && c > 0 ? x.count() / (n * c) : 0;
-  check(!options.training || n * spatial > 1, "batch_norm: training on input {} needs more than one value per channel", x.shape().str());
+  check(!options.training || n * spatial > 1, "batch_norm: training on input {} needs more than one value per channel", x.shape());
   return {n, c, spatial, options.eps, options.momentum, options.relu ? Activation::relu : Activation::none};
 }
 

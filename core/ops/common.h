@@ -9,7 +9,7 @@ namespace retort::ops {
 
 inline void expect(const char* op, const char* what, const Tensor& tensor, DType type = DType::f32) {
   check(tensor.defined(), "{}: {} is undefined", op, what);
-  check(tensor.dtype() == type, "{}: {} must be {}, it is {}", op, what, name(type), describe(tensor));
+  check(tensor.dtype() == type, "{}: {} must be {}, it is {}", op, what, name(type), tensor);
 }
 
 /// `tensor` may be undefined; otherwise it must be of `type` and live where `first` does.

@@ -12,16 +12,16 @@ Conv2dShape conv_shape(const Tensor& x, const Tensor& w, const Tensor& b, const 
   expect_with("conv2d", x, "weight", w);
   expect_with("conv2d", x, "bias", b);
   const Shape &xs = x.shape(), &ws = w.shape();
-  check(xs.rank() == 4 && ws.rank() == 4, "conv2d: input {} and weight {} must have four dimensions", xs.str(), ws.str());
-  check(xs[1] == ws[1], "conv2d: weight {} expects {} input channels, input {} has {}", ws.str(), ws[1], xs.str(), xs[1]);
-  check(!b.defined() || b.shape() == Shape{ws[0]}, "conv2d: bias {} for weight {}", b.defined() ? b.shape().str() : "", ws.str());
+  check(xs.rank() == 4 && ws.rank() == 4, "conv2d: input {} and weight {} must have four dimensions", xs, ws);
+  check(xs[1] == ws[1], "conv2d: weight {} expects {} input channels, input {} has {}", ws, ws[1], xs, xs[1]);
+  check(!b.defined() || b.shape() == Shape{ws[0]}, "conv2d: bias {} for weight {}", b, ws);
   check(options.stride[0] > 0 && options.stride[1] > 0 && options.padding[0] >= 0 && options.padding[1] >= 0,
         "conv2d: stride ({}, {}) and padding ({}, {}) must be positive and not negative", options.stride[0], options.stride[1],
         options.padding[0], options.padding[1]);
   Conv2dShape shape{xs[0], xs[1], xs[2], xs[3], ws[0], ws[2], ws[3], options.stride[0], options.stride[1], options.padding[0],
                     options.padding[1]};
-  check(xs[2] + 2 * shape.pad_h >= ws[2] && xs[3] + 2 * shape.pad_w >= ws[3], "conv2d: kernel {} is larger than input {}", ws.str(),
-        xs.str());
+  check(xs[2] + 2 * shape.pad_h >= ws[2] && xs[3] + 2 * shape.pad_w >= ws[3], "conv2d: kernel {} is larger than input {}", ws,
+        xs);
   return shape;
 }
 

@@ -25,7 +25,7 @@ BinaryShape broadcast(const char* op, const Shape& a, const Shape& b) {
   const int extra = a.rank() - b.rank();
   bool fits = extra >= 0;
   for (int i = 0; fits && i < b.rank(); ++i) fits = a[extra + i] == b[i];
-  check(fits, "{}: {} and {}; the second must have the first's shape or that of its last dimensions", op, a.str(), b.str());
+  check(fits, "{}: {} and {}; the second must have the first's shape or that of its last dimensions", op, a, b);
   const std::int64_t columns = b.count(), rows = columns ? a.count() / columns : 0;
   if (a == b) return {1, columns, 1};
   return {rows, columns, 1};

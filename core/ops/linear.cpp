@@ -10,8 +10,8 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, bool relu) {
   expect_with("linear", x, "weight", w);
   expect_with("linear", x, "bias", b);
   const Shape &xs = x.shape(), &ws = w.shape();
-  check(ws.rank() == 2 && xs.rank() >= 1 && xs[-1] == ws[1], "linear: input {} and weight {} (out, in) do not fit", xs.str(), ws.str());
-  check(!b.defined() || b.shape() == Shape{ws[0]}, "linear: bias {} for weight {}", b.defined() ? b.shape().str() : "", ws.str());
+  check(ws.rank() == 2 && xs.rank() >= 1 && xs[-1] == ws[1], "linear: input {} and weight {} (out, in) do not fit", xs, ws);
+  check(!b.defined() || b.shape() == Shape{ws[0]}, "linear: bias {} for weight {}", b, ws);
   std::array<std::int64_t, Shape::max_rank> sizes{};
   std::ranges::copy(xs.sizes(), sizes.begin());
   sizes[static_cast<std::size_t>(xs.rank() - 1)] = ws[0];
@@ -36,7 +36,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b) {
   expect("matmul", "the second input", b);
   expect_with("matmul", a, "the second input", b);
   check(a.shape().rank() == 2 && b.shape().rank() == 2 && a.shape()[1] == b.shape()[transpose_b ? 1 : 0],
-        "matmul: {} and {}{} do not fit", a.shape().str(), b.shape().str(), transpose_b ? " transposed" : "");
+        "matmul: {} and {}{} do not fit", a.shape(), b.shape(), transpose_b ? " transposed" : "");
   const std::int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[transpose_b ? 0 : 1];
   const Tensor c = Tensor::empty(a.context(), {m, n});
   kernel<MatmulKernels>(a.device()).forward(a.stream(), {m, n, k, false, transpose_b}, a.data(), b.data(), 0.0f, c.mutable_data());

@@ -10,19 +10,19 @@ namespace {
 
 void expect_rows(const char* op, const char* what, const Tensor& x) {
   expect(op, what, x);
-  check(x.shape().rank() == 2 && x.count() > 0, "{}: {} has shape {}, not (rows, classes)", op, what, x.shape().str());
+  check(x.shape().rank() == 2 && x.count() > 0, "{}: {} has shape {}, not (rows, classes)", op, what, x.shape());
 }
 
 void expect_labels(const char* op, const Tensor& logits, const Tensor& labels) {
   expect(op, "labels", labels, DType::i32);
   expect_with(op, logits, "labels", labels, DType::i32);
-  check(labels.shape() == Shape{logits.shape()[0]}, "{}: labels {} for logits {}", op, labels.shape().str(), logits.shape().str());
+  check(labels.shape() == Shape{logits.shape()[0]}, "{}: labels {} for logits {}", op, labels.shape(), logits.shape());
 }
 
 void expect_teacher(const char* op, const Tensor& student, const Tensor& teacher) {
   expect_rows(op, "teacher", teacher);
   expect_with(op, student, "teacher", teacher);
-  check(teacher.shape() == student.shape(), "{}: teacher {} and student {}", op, teacher.shape().str(), student.shape().str());
+  check(teacher.shape() == student.shape(), "{}: teacher {} and student {}", op, teacher.shape(), student.shape());
 }
 
 /// A gradient written in the forward pass, times the scalar gradient of the loss that arrives in backward.
@@ -92,8 +92,8 @@ MultitaskLosses multitask_distill_loss(const Tensor& logits1, const Tensor& logi
   expect_rows(op, "logits of task 1", logits1);
   expect_rows(op, "logits of task 2", logits2);
   expect_with(op, logits1, "logits of task 2", logits2);
-  check(logits1.shape()[0] == logits2.shape()[0], "{}: logits {} and {} have different numbers of rows", op, logits1.shape().str(),
-        logits2.shape().str());
+  check(logits1.shape()[0] == logits2.shape()[0], "{}: logits {} and {} have different numbers of rows", op, logits1.shape(),
+        logits2.shape());
   expect_labels(op, logits1, labels1);
   expect_labels(op, logits2, labels2);
   check(teacher1.defined() == teacher2.defined(), "{}: a teacher for one task only", op);
@@ -135,7 +135,7 @@ void count_confusion(const Tensor& logits, const Tensor& labels, const Tensor& c
   expect("count_confusion", "counts", counts, DType::i32);
   expect_with("count_confusion", logits, "counts", counts, DType::i32);
   const std::int64_t classes = logits.shape()[1];
-  check(counts.shape() == Shape{classes, classes}, "count_confusion: counts {} for logits {}", counts.shape().str(), logits.shape().str());
+  check(counts.shape() == Shape{classes, classes}, "count_confusion: counts {} for logits {}", counts.shape(), logits.shape());
   kernel<ConfusionKernels>(logits.device())
       .add(logits.stream(), logits.shape()[0], classes, logits.data(), labels.ints(), counts.mutable_ints());
 }

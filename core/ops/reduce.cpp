@@ -8,7 +8,7 @@ namespace {
 
 Tensor reduce(Reduction f, const char* op, const Tensor& x) {
   expect(op, "input", x);
-  check(x.count() > 0, "{}: the input {} is empty", op, x.shape().str());
+  check(x.count() > 0, "{}: the input {} is empty", op, x.shape());
   const Tensor y = Tensor::empty(x.context(), Shape{});
   kernel<ReduceKernels>(x.device()).forward(x.stream(), f, x.count(), x.data(), y.mutable_data());
   // Only the norm looks at the values again; the others need the shape alone.

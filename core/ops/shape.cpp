@@ -20,7 +20,7 @@ Shape resolve(const Tensor& x, std::span<const std::int64_t> sizes) {
   }
   if (open >= 0 && known > 0 && x.count() % known == 0) resolved[static_cast<std::size_t>(open)] = x.count() / known;
   const bool fits = open >= 0 ? known > 0 && x.count() % known == 0 : known == x.count();
-  check(fits, "reshape: {} does not fit into ({})", x.shape().str(), fmt::join(sizes, ", "));
+  check(fits, "reshape: {} does not fit into ({})", x.shape(), fmt::join(sizes, ", "));
   return Shape(std::span(resolved.data(), sizes.size()));
 }
 
@@ -37,7 +37,7 @@ Tensor reshape(const Tensor& x, std::span<const std::int64_t> sizes) {
 Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> sizes) { return reshape(x, std::span(sizes.begin(), sizes.size())); }
 
 Tensor flatten(const Tensor& x) {
-  check(x.defined() && x.shape().rank() >= 1, "flatten: the input {} has no rows", describe(x));
+  check(x.defined() && x.shape().rank() >= 1, "flatten: the input {} has no rows", x);
   return reshape(x, {x.shape()[0], x.shape()[0] ? x.count() / x.shape()[0] : 0});
 }
 
@@ -46,7 +46,7 @@ Tensor concat(std::span<const Tensor> inputs, int dimension) {
   expect("concat", "input 0", inputs[0]);
   const Shape& first = inputs[0].shape();
   const int axis = dimension < 0 ? dimension + first.rank() : dimension;
-  check(axis >= 0 && axis < first.rank(), "concat: dimension {} of {}", dimension, first.str());
+  check(axis >= 0 && axis < first.rank(), "concat: dimension {} of {}", dimension, first);
   std::array<std::int64_t, Shape::max_rank> sizes{};
   std::ranges::copy(first.sizes(), sizes.begin());
   std::int64_t joined = 0, rows = 1, inner = 1;
@@ -57,8 +57,8 @@ Tensor concat(std::span<const Tensor> inputs, int dimension) {
     expect_with("concat", inputs[0], "an input", inputs[t]);
     bool fits = inputs[t].shape().rank() == first.rank();
     for (int i = 0; fits && i < first.rank(); ++i) fits = i == axis || inputs[t].shape()[i] == first[i];
-    check(fits, "concat: input {} has shape {}, input 0 {}; they may differ in dimension {} only", t, inputs[t].shape().str(),
-          first.str(), axis);
+    check(fits, "concat: input {} has shape {}, input 0 {}; they may differ in dimension {} only", t, inputs[t].shape(),
+          first, axis);
     joined += inputs[t].shape()[axis];
   }
   sizes[static_cast<std::size_t>(axis)] = joined;
@@ -89,10 +89,10 @@ Tensor concat(std::span<const Tensor> inputs, int dimension) {
 }
 
 Tensor gather(const Tensor& from, const Tensor& index) {
-  check(from.defined() && from.shape().rank() >= 1, "gather: the source {} has no rows", describe(from));
+  check(from.defined() && from.shape().rank() >= 1, "gather: the source {} has no rows", from);
   expect("gather", "index", index, DType::i32);
   expect_with("gather", from, "index", index, DType::i32);
-  check(index.shape().rank() == 1, "gather: index has shape {}, not one dimension", index.shape().str());
+  check(index.shape().rank() == 1, "gather: index has shape {}, not one dimension", index.shape());
   std::array<std::int64_t, Shape::max_rank> sizes{};
   std::ranges::copy(from.shape().sizes(), sizes.begin());
   const std::int64_t rows = sizes[0] = index.shape()[0];
@@ -100,7 +100,7 @@ Tensor gather(const Tensor& from, const Tensor& index) {
                                   from.dtype());
   const auto& kernels = kernel<CopyKernels>(from.device());
   if (from.dtype() == DType::i32) {
-    check(from.shape().rank() == 1, "gather: int32 sources have one dimension, this has shape {}", from.shape().str());
+    check(from.shape().rank() == 1, "gather: int32 sources have one dimension, this has shape {}", from.shape());
     kernels.gather_labels(from.stream(), rows, index.ints(), from.ints(), to.mutable_ints());
   } else if (rows > 0) {
     kernels.gather(from.stream(), rows, to.count() / rows, index.ints(), from.data(), to.mutable_data());

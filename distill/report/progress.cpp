@@ -55,7 +55,8 @@ ProgressStyle progress_style() { return {.bar = isatty(STDERR_FILENO) == 1, .fix
 std::string progress_line(const ProgressPosition& p, const EpochRecord* last_epoch, double seconds_left, std::size_t width) {
   const std::size_t digits = std::to_string(p.epochs).size();
   std::string line = fmt::format("epoch {:>{}}/{} ", p.epoch, digits, p.epochs);
-  std::vector<std::string> parts = {fmt::format("loss {:.4f}", p.loss)};
+  std::vector<std::string> parts;
+  if (p.loss != 0) parts.push_back(fmt::format("loss {:.4f}", p.loss));
   if (last_epoch) parts.push_back(accuracies(*last_epoch));
   if (std::isfinite(seconds_left)) parts.push_back(clock_time(seconds_left) + " left");
   // The bar takes what the words leave, 10 to 30 columns.

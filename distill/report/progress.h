@@ -22,7 +22,7 @@ ProgressStyle progress_style();
 struct ProgressPosition {
   std::int64_t epoch = 0, epochs = 0;  ///< epoch counted from 1
   std::int64_t step = 0, steps = 0;    ///< within the epoch, counted from 1
-  double loss = 0;                     ///< of the latest step
+  double loss = 0;                     ///< of the latest step whose loss was read; 0: none yet
 };
 
 /// One line without colour or line end, at most `width` columns: what does not fit is left out from the right.

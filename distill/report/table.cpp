@@ -84,7 +84,7 @@ class Layout {
 
   /// "test" and "validation" over their four columns.
   std::string blocks() const {
-    std::string out = " " + std::string(span(0, kTestFrom), ' ');
+    std::string out(1 + span(0, kTestFrom), ' ');
     for (const auto& [title, from, to] :
          {std::tuple{"test", kTestFrom, kValFrom}, std::tuple{"validation", kValFrom, kCostFrom}}) {
       out += style_.box ? " │ " : "   ";

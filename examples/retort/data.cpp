@@ -64,11 +64,13 @@ void add_prepare(CLI::App& data, Command& command) {
   app->add_option("--out", o->out, "Prepared file to write, *.safetensors")->required();
   add_choice(*app, "--preset", o->preset, {"released", "paper", "strict"}, "Bundle of the switches below");
   auto* label = add_choice(*app, "--label", o->label, {"majority", "last"}, "Label of a window: the most frequent one, or its last sample's");
+  label->default_str("[preset]");
   auto* layout = add_choice(*app, "--axis-layout", o->axis_layout, {"transposed", "interleaved"},
                             "Rows of a window: x, y and z, or the samples one after another as the released code has them");
-  auto* across = app->add_flag("--across-recordings,!--within-recordings", o->across, "Cut across the borders of recordings");
+  layout->default_str("[preset]");
+  auto* across = app->add_flag("--across-recordings,!--within-recordings", o->across, "Whether windows may cross the border of two recordings; default: the preset's");
   auto* resample = app->add_option("--resample", o->resample, "Interpolate to this rate; 0: leave rows as they are")
-                       ->type_name("HZ")->check(CLI::Range(0.0, 1e4));
+                       ->type_name("HZ")->check(CLI::Range(0.0, 1e4))->default_str("[preset]");
   app->add_option("--length", o->length, "Samples in a window")->check(CLI::Range(1, 100000));
   app->add_option("--step", o->step, "Samples between the starts of two windows")->check(CLI::Range(1, 100000));
   app->add_flag("--lenient", o->lenient, "Accept files in which more than 1 % of the lines are bad");

@@ -1,36 +1,26 @@
 // retort: from raw accelerometer files to trained weights and a results page.
 #include "retort/core/version.h"
 #include "retort/examples/retort/command.h"
+#include "retort/examples/retort/config_file.h"
 
 #include <fmt/core.h>
 
-#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
 
 namespace {
 
 using namespace retort;
 
-/// `--config FILE.toml` holds options of the chosen subcommand, with or without its [section].
-class SubcommandToml final : public CLI::ConfigTOML {
- public:
-  explicit SubcommandToml(const CLI::App& app) : app_(app) {}
-
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    auto read = CLI::ConfigTOML::from_config(input);
-    std::vector<std::string> chosen;
-    for (const CLI::App* at = &app_; !at->get_subcommands().empty();) {
-      at = at->get_subcommands().front();
-      chosen.push_back(at->get_name());
-    }
-    for (CLI::ConfigItem& item : read)
-      if (item.parents.empty()) item.parents = chosen;
-    return read;
-  }
-
- private:
-  const CLI::App& app_;
-};
+/// One line on stderr, whatever is in the message: file names may hold line ends.
+void complain(std::string message) {
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  fmt::print(stderr, "retort: {}\n", message);
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Retort: self-distillation for two-task learning on wearable accelerometers.\n"
@@ -38,8 +28,7 @@ int run(int argc, char** argv) {
                "retort"};
   app.set_version_flag("--version", std::string(version()));
   app.set_config("--config", "", "Read options of the subcommand from a TOML file; the command line wins");
-  app.config_formatter(std::make_shared<SubcommandToml>(app));
-  app.allow_config_extras(false);
+  app.config_formatter(std::make_shared<command::ConfigFile>(app));
   app.require_subcommand(1);
   app.option_defaults()->always_capture_default();
 
@@ -51,19 +40,23 @@ int run(int argc, char** argv) {
   command::add_report(app, command);
   command::add_summary(app, command);
   command::add_info(app, command);
+  const std::string config_help = "Options may also come from a TOML file: --config FILE";
   for (CLI::App* sub : app.get_subcommands({})) {
-    sub->fallthrough();  // retort train --config FILE
-    for (CLI::App* inner : sub->get_subcommands({})) inner->fallthrough();
+    sub->fallthrough()->footer(config_help);  // retort train --config FILE
+    for (CLI::App* inner : sub->get_subcommands({})) inner->fallthrough()->footer(config_help);
   }
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    fmt::print(stderr, "retort: {} (see --help)\n", error.what());
+    complain(fmt::format("{} (see --help)", error.what()));
     return command::users_mistake;
   }
-  return command.run();
+  const int code = command.run();
+  std::cout.flush();
+  check<InputError>(std::cout.good() && std::fflush(stdout) == 0, "standard output cannot be written: {}", std::strerror(errno));
+  return code;
 }
 
 }  // namespace
@@ -72,16 +65,22 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const DeviceError& error) {
-    fmt::print(stderr, "retort: {}\n", error.what());
+    complain(error.what());
     return command::device_trouble;
   } catch (const Error& error) {
-    fmt::print(stderr, "retort: {}\n", error.what());
+    complain(error.what());
+    return command::users_mistake;
+  } catch (const std::filesystem::filesystem_error& error) {  // e.g. a directory that may not be searched
+    complain(fmt::format("{}: {}", error.path1().string(), error.code().message()));
+    return command::users_mistake;
+  } catch (const std::system_error& error) {  // what fmt::print throws when stdout is full or closed
+    complain(error.what());
     return command::users_mistake;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "retort: out of memory\n");
+    complain("out of memory");
     return command::device_trouble;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "retort: internal error: {}\n", error.what());
+    complain(fmt::format("internal error: {}", error.what()));
     return command::internal_error;
   }
 }

@@ -9,7 +9,9 @@
 #include "retort/examples/retort/command.h"
 #include "retort/nn/models/model.h"
 
+#include <cstdio>
 #include <iostream>
+#include <optional>
 #include <unistd.h>
 
 namespace retort::command {
@@ -94,6 +96,7 @@ RunConfig configure(const TrainOptions& options) {
 }
 
 int train(const TrainOptions& options) {
+  const auto& stop = catch_interrupts();
   const RunConfig config = configure(options);
   const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
   Context context(parse_device(config.device), static_cast<int>(config.threads));
@@ -103,26 +106,30 @@ int train(const TrainOptions& options) {
              config.data.dataset, windows.count(), trainer.split().train.size(), trainer.split().val.size(), trainer.split().test.size(),
              config.split, config.method, config.arch, trainer.state().model().parameter_count());
   for (const auto& warning : trainer.split().warnings) fmt::print("note: {}\n", warning);
+  if (config.preset != config.data.preset)
+    fmt::print("note: the {} preset trains on windows of the {} preset\n", config.preset, config.data.preset);
   if (options.resume) trainer.resume();
 
-  const auto& stop = catch_interrupts();
   std::int64_t total_steps = trainer.total_epochs() * trainer.steps_per_epoch();
   if (config.max_steps > 0) total_steps = std::min(total_steps, config.max_steps);
-  std::cout.flush();
-  Progress progress(std::cerr, progress_style(), config.method, trainer.steps_done(), total_steps);
+  std::fflush(stdout);
+  std::optional<Progress> progress;
+  progress.emplace(std::cerr, progress_style(), "", trainer.steps_done(), total_steps);
   ProgressPosition at{trainer.epochs_done() + 1, trainer.total_epochs(), 0, trainer.steps_per_epoch(), 0};
   trainer.observer.step = [&](const StepRecord& record) { at.loss = record.loss; };
   trainer.observer.tick = [&](std::int64_t step, std::int64_t) {
     at.step = step;
-    progress.step(at, trainer.steps_done());
+    progress->step(at, trainer.steps_done());
   };
   trainer.observer.epoch = [&](const EpochRecord& record) {
     at.epoch = record.epoch + 1;
     at.loss = record.train_loss;
-    progress.epoch(record, trainer.total_epochs());
+    progress->epoch(record, trainer.total_epochs());
   };
-  if (trainer.run(stop) == Trainer::End::interrupted) {
-    fmt::print(stderr, "\nstopped after step {}; go on with: retort train --resume --out {}\n", trainer.steps_done(), options.out);
+  const auto end = trainer.run(stop);
+  progress.reset();  // off the line it drew on
+  if (end == Trainer::End::interrupted) {
+    fmt::print(stderr, "stopped after step {}; go on with: retort train --resume --out {}\n", trainer.steps_done(), options.out);
     return interrupted;
   }
   const std::vector<RunRecord> runs{load_run(options.out)};
@@ -142,21 +149,21 @@ void add_train(CLI::App& root, Command& command) {
   app->add_option("--data", o->data, "Prepared file (retort data prepare)");
   app->add_option("--out", o->out, "Run directory to write")->required();
   o->choice(*app, "--method", &RunConfig::method, method_names(), "Training method");
-  o->choice(*app, "--arch", &RunConfig::arch, nn::architectures(), "Model; default: the preset's");
-  o->choice(*app, "--preset", &RunConfig::preset, {"released", "paper", "strict"}, "Model, split and selection; default: the data's preset");
+  o->choice(*app, "--arch", &RunConfig::arch, nn::architectures(), "Model")->default_str("[preset]");
+  o->choice(*app, "--preset", &RunConfig::preset, {"released", "paper", "strict"}, "Bundle of model, split and selection")->default_str("[data]");
   o->field(*app, "--epochs", &RunConfig::epochs, "Passes over the training windows (Born-Again: in each of its two stages)");
   o->field(*app, "--batch", &RunConfig::batch, "Windows a step");
   o->field(*app, "--lr", &RunConfig::lr, "Adam's learning rate");
   o->field(*app, "--alpha", &RunConfig::alpha, "Weight of task 1 against task 2, in [0, 1]");
-  o->field(*app, "--lambda", &RunConfig::lambda, "Weight of the distillation term; default: the method's (0.5, sd-dropout 1)");
-  o->field(*app, "--tau", &RunConfig::tau, "Temperature; default: the method's (3, sd-dropout 2)");
+  o->field(*app, "--lambda", &RunConfig::lambda, "Weight of the distillation term; the method's: 0.5, sd-dropout 1")->default_str("[method]");
+  o->field(*app, "--tau", &RunConfig::tau, "Temperature of the distillation; the method's: 3, sd-dropout 2")->default_str("[method]");
   o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]");
   o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy"}, "How the teacher's running statistics follow");
-  o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts; default: the preset's");
+  o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")->default_str("[preset]");
   o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");
   o->field(*app, "--folds", &RunConfig::folds, "Folds of the training part");
   o->field(*app, "--seed", &RunConfig::seed, "Of weights, shuffling, dropout and split");
-  o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested; default: the preset's");
+  o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested")->default_str("[preset]");
   o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
   o->field(*app, "--threads", &RunConfig::threads, "Host threads; 0: all that this process may use")->check(CLI::Range(0, 1024));
   o->field(*app, "--init", &RunConfig::init, "Start from these weights instead of random ones")->type_name("FILE");

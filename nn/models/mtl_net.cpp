@@ -3,7 +3,7 @@
 namespace retort::nn {
 
 MtlNet::Geometry MtlNet::geometry(const Shape& window, Axes axes) {
-  check(window.rank() == 3 && window[0] == 1, "mtl-net: a window has shape (1, axes, length), not {}", window.str());
+  check(window.rank() == 3 && window[0] == 1, "mtl-net: a window has shape (1, axes, length), not {}", window);
   auto halved = [](std::int64_t size) { return size < 1 ? 0 : (size - 1) / 2 + 1; };  // kernel 1, stride 2
   Geometry g{};
   g.in_channels = axes == Axes::channels ? window[1] : 1;
@@ -15,7 +15,7 @@ MtlNet::Geometry MtlNet::geometry(const Shape& window, Axes axes) {
   g.conv2 = g.pool1 - kernel + 1;
   g.pool2_rows = halved(g.pool1_rows);
   g.pool2 = g.conv2 / 2;
-  check(g.rows > 0 && g.conv2 >= 2, "mtl-net: a window of {} is too short; the shortest has 28 samples", window.str());
+  check(g.rows > 0 && g.conv2 >= 2, "mtl-net: a window of {} is too short; the shortest has 28 samples", window);
   return g;
 }
 
@@ -56,7 +56,7 @@ Tensor MtlNet::features(const Tensor& windows) const {
   const Shape& shape = windows.shape();
   const Shape& window = spec_.window;
   check(shape.rank() == 4 && shape[1] == window[0] && shape[2] == window[1] && shape[3] == window[2],
-        "{}: input {} is not (N, {}, {}, {})", spec_.architecture, shape.str(), window[0], window[1], window[2]);
+        "{}: input {} is not (N, {}, {}, {})", spec_.architecture, shape, window[0], window[1], window[2]);
   Tensor x = ops::view(windows, {shape[0], sizes_.in_channels, sizes_.rows, sizes_.length});
   x = block(conv1_, bn1_, x);
   x = block(conv2_, bn2_, x);

@@ -111,6 +111,19 @@ def report_float32():
     return 0
 
 
+def prepared_metadata(y1, y2):
+    """What a file of `retort data prepare` says about itself (docs/file_formats.md)."""
+    text = {"format": "retort-windows-1", "dataset": "sleep", "synthetic": "true", "nominal_hz": "50", "version": "fixture",
+            "preset": "strict", "length": "100", "step": "60", "label": "majority", "axis_layout": "transposed",
+            "across_recordings": "false", "resample_hz": "0", "max_gap": "0", "drop_repeats": "false", "count": str(WINDOWS)}
+    lists = {"subjects": ["formula"], "recordings": ["formula"], "sources": [], "notes": [hashed.EXPLANATION]}
+    for task, labels in (("task1", y1), ("task2", y2)):
+        classes = CLASSES[int(task[-1]) - 1]
+        lists[task + "_names"] = ["%s class %d" % (task, k) for k in range(classes)]
+        lists[task + "_counts"] = np.bincount(labels, minlength=classes).tolist()
+    return {**text, **{name: json.dumps(value) for name, value in lists.items()}}
+
+
 def export(directory):
     """The formula's weights and windows as files that the command reads."""
     os.makedirs(directory, exist_ok=True)
@@ -121,8 +134,7 @@ def export(directory):
     x, y1, y2 = hashed.windows(CLASSES, WINDOWS)
     path = os.path.join(directory, "windows.safetensors")
     zeros = np.zeros(WINDOWS, np.int32)
-    safetensors_io.save(path, {"windows": x, "task1": y1, "task2": y2, "subject": zeros, "recording": zeros},
-                        {"formula": hashed.EXPLANATION})
+    safetensors_io.save(path, {"windows": x, "task1": y1, "task2": y2, "subject": zeros, "recording": zeros}, prepared_metadata(y1, y2))
     print(path)
     return 0
 

@@ -1,0 +1,60 @@
+# Decides whether the CUDA backend is built (RETORT_CUDA = AUTO, ON or OFF) and for which GPUs. Never asks a GPU: a build on a machine
+# without one is the same. Sets RETORT_CUDA_ENABLED; included from the top level, where the language must be enabled.
+set_property(CACHE RETORT_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(RETORT_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
+    "Compute capabilities to compile for; the newest also as PTX, for GPUs to come")
+set(RETORT_CUDA_ENABLED OFF)
+
+if(RETORT_CUDA STREQUAL "AUTO" OR RETORT_CUDA)
+  include(CheckLanguage)
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    find_program(RETORT_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+    if(RETORT_NVCC)
+      set(CMAKE_CUDA_COMPILER ${RETORT_NVCC})
+    endif()
+  endif()
+  # check_language would otherwise compile for the compiler's default, which a new toolkit may have dropped.
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(RETORT_CUDA_ENABLED ON)
+  elseif(NOT RETORT_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "RETORT_CUDA is ON but no working nvcc was found: install the CUDA toolkit (12.0 or newer), or give its compiler "
+                        "with -DCMAKE_CUDA_COMPILER=/path/to/nvcc, or configure with -DRETORT_CUDA=OFF")
+  endif()
+endif()
+
+if(RETORT_CUDA_ENABLED)
+  set(RETORT_CUDA_TARGETS ${RETORT_CUDA_ARCHITECTURES})
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
+    list(REMOVE_ITEM RETORT_CUDA_TARGETS 100 120) # Blackwell needs 12.8
+  endif()
+  list(POP_BACK RETORT_CUDA_TARGETS newest)
+  list(TRANSFORM RETORT_CUDA_TARGETS APPEND -real)
+  list(APPEND RETORT_CUDA_TARGETS ${newest}) # machine code and PTX
+  set(CMAKE_CUDA_ARCHITECTURES ${RETORT_CUDA_TARGETS})
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION) # CMake before 3.26 does not know that nvcc 12 speaks C++20
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  if(RETORT_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${RETORT_CCACHE})
+  endif()
+  target_compile_options(retort_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow>)
+  if(RETORT_WERROR)
+    target_compile_options(retort_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
+  endif()
+  # fmt 9 takes nvcc for a compiler without constexpr, and then half of it does not compile as C++20.
+  target_compile_definitions(retort_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
+  string(REPLACE ";" " " architectures "${CMAKE_CUDA_ARCHITECTURES}")
+  message(STATUS "CUDA backend: on, nvcc ${CMAKE_CUDA_COMPILER_VERSION}, for ${architectures}")
+elseif(RETORT_CUDA STREQUAL "AUTO")
+  message(STATUS "CUDA backend: off, no nvcc was found (RETORT_CUDA=ON makes that an error)")
+else()
+  message(STATUS "CUDA backend: off (RETORT_CUDA=OFF)")
+endif()
