@@ -52,6 +52,23 @@ Tensor concat(std::span<const Tensor> inputs, int dimension);
 /// Rows index[i] of a float32 or int32 tensor, along dimension 0. No gradient. index: int32 (rows), trusted to be in range.
 Tensor gather(const Tensor& from, const Tensor& index);
 
+// ---- sequences (core/ops/recurrent.cpp); time-major: (steps, rows, features) ----
+
+/// Dimension order[i] of x, (a, b, c), becomes dimension i: windows (N, C, T) in the order {2, 0, 1} are a sequence (T, N, C).
+Tensor permute(const Tensor& x, const std::array<int, 3>& order);
+/// x[index] along the first dimension, which the result does not have; a negative index counts from the end. No copy is made.
+Tensor select(const Tensor& x, std::int64_t index);
+
+/// Weights of one layer and direction, as torch.nn.LSTM (4 blocks of H rows, in the order i, f, g, o) and torch.nn.GRU (3: r, z, n)
+/// hold them: weight_ih (blocks H, in), weight_hh (blocks H, H), bias_ih and bias_hh (blocks H), both or neither undefined.
+struct RecurrentWeights {
+  Tensor weight_ih, weight_hh, bias_ih, bias_hh;
+};
+/// The hidden states (T, N, H) of all steps of x (T, N, in), from a state of zeros. With `reverse` the sequence is read from its last
+/// step to its first and the final state is that of step 0.
+Tensor lstm(const Tensor& x, const RecurrentWeights& weights, bool reverse = false);
+Tensor gru(const Tensor& x, const RecurrentWeights& weights, bool reverse = false);
+
 // ---- layers (core/ops/{conv2d,linear,batch_norm,max_pool2d}.cpp) ----
 
 struct Conv2dOptions {

@@ -108,7 +108,7 @@ int run(const Options& o) {
   fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest, mine.p90,
              ours.size());
   Json result = {{"method", o.method}, {"form", o.form},  {"batch", o.batch}, {"threads", threads},        {"machine", describe(Device::cpu)},
-                 {"compiler", __VERSION__}, {"impl", o.impl}, {"steps", ours.size()}, {"median_ms", mine.median}, {"min_ms", mine.fastest},
+                 {"compiler", compiler()}, {"impl", o.impl}, {"steps", ours.size()}, {"median_ms", mine.median}, {"min_ms", mine.fastest},
                  {"p90_ms", mine.p90}};
   if (!o.peer.empty()) {
     const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);

@@ -68,7 +68,8 @@ figure { margin: 0; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg text, figure svg tspan { font-family: inherit; }
 figure .title { font-weight: 600; font-size: .9rem; margin: .6rem 0 .2rem; }
-.task { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); gap: .5rem 2.8rem; align-items: start; }
+.task { display: flex; flex-wrap: wrap; gap: .5rem 2.8rem; align-items: flex-start; }
+.task > * { flex: 0 1 auto; max-width: 100%; }
 .task > * { min-width: 0; }
 .heat { border-collapse: separate; border-spacing: 2px; font-size: .72rem; }
 .heat td { width: 2.5rem; min-width: 1.9rem; height: 1.95rem; text-align: center; border-radius: 3px; background: rgb(var(--heat-wrong) / var(--v, 0)); padding: 0; }
@@ -83,7 +84,7 @@ figure .title { font-weight: 600; font-size: .9rem; margin: .6rem 0 .2rem; }
 .heat.small thead th span { writing-mode: horizontal-tb; transform: none; }
 .heat.small { font-size: .8rem; }
 footer { margin-top: 4rem; padding-top: 1rem; padding-bottom: 3rem; border-top: 1px solid var(--rule); }
-@media (max-width: 860px) { .task { grid-template-columns: minmax(0, 1fr); } }
+
 @media (max-width: 560px) {
   main, header, footer { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.8rem; } h1 { font-size: 1.6rem; } h2 { margin-top: 2.6rem; }

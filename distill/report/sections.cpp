@@ -152,7 +152,7 @@ std::string run_facts(const RunRecord& run) {
     out += fact("Training time",
                 fmt::format("{}; {} epochs, {} steps", duration(done.train_seconds), done.epochs, number(done.steps)));
     out += fact("Parameters", number(done.parameters)) + fact("FLOPs of a window", number(done.flops));
-    out += fact("Program", fmt::format("Retort {}, compiler {}", escape_html(done.version), escape_html(done.compiler)));
+    out += fact("Program", fmt::format("Retort {}, built by {}", escape_html(done.version), escape_html(done.compiler)));
   } else {
     out += fact("State", escape_html(run_state(run)));
     out += fact("Program", "Retort " + escape_html(c.version));

@@ -25,6 +25,7 @@ void add_train(CLI::App& app, Command& command);
 void add_evaluate(CLI::App& app, Command& command);
 void add_predict(CLI::App& app, Command& command);
 void add_report(CLI::App& app, Command& command);
+void add_experiment(CLI::App& app, Command& command);
 void add_summary(CLI::App& app, Command& command);
 void add_info(CLI::App& app, Command& command);
 

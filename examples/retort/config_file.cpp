@@ -105,9 +105,9 @@ void read_value(Reader& in, ConfigEntry& entry) {
   if (!in.take_if('[')) return read_scalar(in, entry);
   entry.is_list = true;
   for (in.skip_space(); !in.take_if(']'); in.skip_space()) {
-    if (in.at_end()) in.error("the list of '{}' has no closing ]", entry.key);
     read_scalar(in, entry);
     in.skip_space();
+    if (in.at_end()) in.error("the list of '{}' has no closing ]", entry.key);
     if (!in.take_if(',') && in.peek() != ']') in.error("the list of '{}' needs a comma or ] before '{}'", entry.key, in.rest_of_line());
   }
   entry.is_boolean = false;

@@ -10,13 +10,7 @@ void add_info(CLI::App& root, Command& command) {
   app->callback([&command] {
     command.run = [] {
       register_kernels();
-      fmt::print("retort {}, built with {}{}\n\n", version(), __VERSION__,
-#ifdef NDEBUG
-                 ", release"
-#else
-                 ", debug"
-#endif
-      );
+      fmt::print("retort {}, built with {}\n\n", version(), compiler());
       for (const Device device : {Device::cpu, Device::cuda, Device::cuda_sim})
         fmt::print("{:<9} {:<13} {}\n", name(device), is_available(device) ? "available" : "not available", describe(device));
       fmt::print("\n");

@@ -38,6 +38,7 @@ int run(int argc, char** argv) {
   command::add_evaluate(app, command);
   command::add_predict(app, command);
   command::add_report(app, command);
+  command::add_experiment(app, command);
   command::add_summary(app, command);
   command::add_info(app, command);
   const std::string config_help = "Options may also come from a TOML file: --config FILE";
@@ -50,7 +51,11 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    complain(fmt::format("{} (see --help)", error.what()));
+    const auto unknown = app.remaining(true);
+    if (!unknown.empty() && !unknown.front().starts_with('-') && dynamic_cast<const CLI::RequiredError*>(&error))
+      complain(fmt::format("unknown subcommand or argument '{}' (see --help)", unknown.front()));
+    else
+      complain(fmt::format("{} (see --help)", error.what()));
     return command::users_mistake;
   }
   const int code = command.run();

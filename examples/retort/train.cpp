@@ -162,6 +162,7 @@ void add_train(CLI::App& root, Command& command) {
   o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")->default_str("[preset]");
   o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");
   o->field(*app, "--folds", &RunConfig::folds, "Folds of the training part");
+  o->field(*app, "--train-fraction", &RunConfig::train_fraction, "Share of the training part that is used, in (0, 1]");
   o->field(*app, "--seed", &RunConfig::seed, "Of weights, shuffling, dropout and split");
   o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested")->default_str("[preset]");
   o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
