@@ -158,7 +158,9 @@ void add_loss_cases(std::vector<OpCase>& table) {
                                       {1031, 18},
                                       {64, 64}}) {
     table.push_back(cross_entropy(rows, columns, true, Fill::index));
-    table.push_back(distill_kl(rows, columns, 3.0f));
+    // One row of two classes may be nearly the same on both sides: a divergence near zero is a difference of nearly equal numbers,
+    // and its relative error says nothing. One row of many is not.
+    table.push_back(distill_kl(rows, rows == 1 ? 31 : columns, 3.0f));
     for (const Fill fill : {Fill::normal, Fill::few_values, Fill::with_nan})
       table.push_back(confusion(rows, columns, fill, fill == Fill::normal ? Fill::index : Fill::bad_labels));
   }

@@ -1,0 +1,444 @@
+// Convolutions one row high with stride 1 and no padding: MTL-net's. Each row of the output is a small product of its own,
+//
+//   forward   y[k, i]  = sum_{c,s} w[k,c,s] x[c, i+s]            dx[c, i] = sum_{k,s} w[k,c,S-1-s] g[k, i+s],  g: dy with S-1
+//   zeros
+//                                                                                                              on both sides
+// and there is no im2col: the tap s only shifts where the row is read. Vectors run either along the row (its length may leave
+// lanes idle) or across the output channels (the row of y is then computed channels-last and transposed from the L1 cache),
+// whichever wastes less.
+//
+//   dw[k,c,s] += sum_i dy[k,i] x[c, i+s]: with x channels-last, dy[k,i] meets S*C consecutive floats. That is a product as well,
+//   or, where most of dy is zero (behind a ReLU and a max pooling), a walk over what is not.
+//
+// All other shapes go to the Eigen kernels.
+#include "retort/kernels/conv2d.h"
+
+#include "retort/kernels/simd/register.h"
+#include "retort/kernels/simd/targets.h"
+#include "retort/kernels/thread_team.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "retort/kernels/simd/conv2d.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "retort/kernels/simd/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace retort::simd {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+Conv2dKernels conv2d_kernels() { return {}; }
+#else
+
+bool is_special(const Conv2dShape& z) { return z.r == 1 && z.stride_h == 1 && z.stride_w == 1 && z.pad_h == 0 && z.pad_w == 0; }
+
+/// Hands out pieces of the scratch memory, each on a cache line of its own. Without a base it only counts.
+class Arena {
+ public:
+  explicit Arena(float* base = nullptr) : base_(base) {}
+  float* take(std::int64_t n) {
+    float* piece = base_ != nullptr ? base_ + used_ : nullptr;
+    used_ += round_up(n, 16);
+    return piece;
+  }
+  std::int64_t used() const { return used_; }
+
+ private:
+  float* base_;
+  std::int64_t used_ = 0;
+};
+
+/// One row of outputs from a row of every input plane: `positions` of them, each over `channels` planes and `taps` neighbours.
+struct RowProduct {
+  std::int64_t channels, taps, positions, outputs;
+
+  std::int64_t padded_outputs() const { return round_up(outputs, lanes); }
+  /// Floats from one plane of a copied row to the next: enough for the vectors that start at the last tap.
+  std::int64_t row_stride() const { return round_up(positions, lanes) + round_up(taps, lanes); }
+  /// Vectors across the outputs, not along the row? Transposing costs about as much as 12 multiply-adds an element.
+  bool across() const {
+    const std::int64_t terms = channels * taps;
+    return positions * padded_outputs() * (terms + 12) < round_up(positions, lanes) * outputs * terms;
+  }
+};
+
+// ---- forward ----
+
+struct Forward {
+  explicit Forward(const Conv2dShape& shape) : z(shape), row{z.c, z.s, z.ow(), z.k}, across(row.across()) {}
+
+  void lay_out(Arena& arena, int threads) {
+    if (across) weights = arena.take(z.c * z.s * row.padded_outputs()), bias = arena.take(row.padded_outputs());
+    for_thread = across ? row.positions * row.padded_outputs() : z.c * row.row_stride();
+    for_thread = round_up(for_thread, 16);
+    buffers = arena.take(for_thread * threads);
+  }
+
+  void pack(const float* w, const float* b) const {
+    const std::int64_t outputs = row.padded_outputs(), terms = z.c * z.s;
+    if (outputs > z.k) std::fill(weights, weights + terms * outputs, 0.0f);
+    transpose(z.k, terms, w, terms, weights, outputs, Identity());
+    std::fill(bias, bias + outputs, 0.0f);
+    if (b != nullptr) std::copy(b, b + z.k, bias);
+  }
+
+  /// Row h of sample n.
+  void compute(const float* x, const float* w, const float* b, float* y, float* buffer) const {
+    const std::int64_t plane = z.h * z.w, out_plane = z.h * row.positions, terms = z.c * z.s;
+    if (across) {
+      const std::int64_t outputs = row.padded_outputs();
+      multiply({z.c, z.s, x, 1, plane, 1, weights, z.s * outputs, outputs, buffer, outputs, Start::columns, bias}, row.positions,
+               outputs);
+      transpose(row.positions, z.k, buffer, outputs, y, out_plane, Identity());
+      return;
+    }
+    const std::int64_t stride = row.row_stride();
+    for (std::int64_t c = 0; c < z.c; ++c) {
+      std::copy(x + c * plane, x + c * plane + z.w, buffer + c * stride);
+      std::fill(buffer + c * stride + z.w, buffer + (c + 1) * stride, 0.0f);
+    }
+    multiply({z.c, z.s, w, terms, z.s, 1, buffer, stride, 1, y, out_plane, b != nullptr ? Start::rows : Start::zero, b}, z.k,
+             row.positions);
+  }
+
+  Conv2dShape z;
+  RowProduct row;
+  bool across;
+  float *weights = nullptr, *bias = nullptr, *buffers = nullptr;
+  std::int64_t for_thread = 0;
+};
+
+void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* b, float* y) {
+  if (!is_special(z)) return fallback<Conv2dKernels>().forward(stream, z, x, w, b, y);
+  constexpr std::int64_t task_work = 1 << 19;  // multiply-adds worth a task
+  ThreadTeam& team = stream.threads();
+  Forward f(z);
+  Arena count;
+  f.lay_out(count, team.size());
+  Arena arena(static_cast<float*>(stream.scratch(static_cast<std::size_t>(count.used()) * sizeof(float))));
+  f.lay_out(arena, team.size());
+  if (f.weights != nullptr) f.pack(w, b);
+  const std::int64_t rows = z.n * z.h, per_row = std::max<std::int64_t>(1, z.k * z.ow() * z.c * z.s);
+  const std::int64_t grain = std::max<std::int64_t>(1, task_work / per_row);
+  team.run(divide_up(rows, grain), [&](std::int64_t task, int thread) {
+    for (std::int64_t i = task * grain; i < std::min(rows, (task + 1) * grain); ++i) {
+      const std::int64_t n = i / z.h, h = i % z.h;
+      f.compute(x + (n * z.c * z.h + h) * z.w, w, b, y + (n * z.k * z.h + h) * z.ow(), f.buffers + thread * f.for_thread);
+    }
+  });
+}
+
+// ---- gradient with respect to the input ----
+
+struct BackwardData {
+  explicit BackwardData(const Conv2dShape& shape) : z(shape), row{z.k, z.s, z.w, z.c}, across(row.across()) {}
+
+  void lay_out_shared(Arena& arena) {
+    if (across) weights = arena.take(z.k * z.s * row.padded_outputs());
+  }
+  void lay_out_thread(Arena& arena) {
+    padded = arena.take(z.k * row.row_stride());
+    if (across) block = arena.take(z.w * row.padded_outputs());
+  }
+
+  /// weights[k][s][c] = w[k][c][S-1-s].
+  void pack(const float* w) const {
+    const std::int64_t outputs = row.padded_outputs();
+    if (outputs > z.c) std::fill(weights, weights + z.k * z.s * outputs, 0.0f);
+    for (std::int64_t k = 0; k < z.k; ++k)
+      transpose(z.c, z.s, w + k * z.c * z.s, z.s, weights + (k * z.s + z.s - 1) * outputs, -outputs, Identity());
+  }
+
+  /// The row of dy with zeros on both sides; false when there is nothing but zeros in it.
+  bool pad(const float* dy) const {
+    const D d;
+    const std::int64_t stride = row.row_stride(), plane = z.h * z.ow(), left = z.s - 1, whole = z.ow() / lanes * lanes;
+    V any = hn::Zero(d);
+    for (std::int64_t k = 0; k < z.k; ++k) {
+      const float* from = dy + k * plane;
+      float* to = padded + k * stride;
+      std::fill(to, to + left, 0.0f);
+      for (std::int64_t i = 0; i < whole; i += lanes) {
+        const V v = hn::LoadU(d, from + i);
+        hn::StoreU(v, d, to + left + i);
+        any = hn::Or(any, hn::Abs(v));
+      }
+      const V v = load_first(d, from + whole, z.ow() - whole);
+      any = hn::Or(any, hn::Abs(v));
+      for (std::int64_t i = left + whole; i < stride; i += lanes)
+        store_first(hn::Zero(d), d, to + i, std::min(lanes, stride - i));
+      store_first(v, d, to + left + whole, z.ow() - whole);
+    }
+    return !hn::AllTrue(d, hn::Eq(any, hn::Zero(d)));
+  }
+
+  void compute(const float* w, const float* dy, float* dx) const {
+    const std::int64_t stride = row.row_stride(), plane = z.h * z.w, outputs = row.padded_outputs();
+    if (!pad(dy)) {
+      for (std::int64_t c = 0; c < z.c; ++c) std::fill(dx + c * plane, dx + c * plane + z.w, 0.0f);
+    } else if (across) {
+      multiply({z.k, z.s, padded, 1, stride, 1, weights, z.s * outputs, outputs, block, outputs}, z.w, outputs);
+      transpose(z.w, z.c, block, outputs, dx, plane, Identity());
+    } else {
+      multiply({z.k, z.s, w + z.s - 1, z.s, z.c * z.s, -1, padded, stride, 1, dx, plane}, z.c, z.w);
+    }
+  }
+
+  Conv2dShape z;
+  RowProduct row;
+  bool across;
+  float *weights = nullptr, *padded = nullptr, *block = nullptr;
+};
+
+// ---- gradient with respect to the weights ----
+
+inline constexpr int most_taps = 9;
+
+/// sum[t][n] += sum_e value[e] * x[at[e] + t * stride + n * lanes].
+template <int T, int N>
+void gather_products(std::int64_t count, const float* value, const std::int32_t* at, const float* x, std::int64_t stride,
+                     float* sum) {
+  const D d;
+  V total[T][N];
+#pragma GCC unroll 9
+  for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) total[t][n] = hn::LoadU(d, sum + t * stride + n * lanes);
+  for (std::int64_t e = 0; e < count; ++e) {
+    const V g = hn::Set(d, value[e]);
+    const float* from = x + at[e];
+#pragma GCC unroll 9
+    for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) total[t][n] = hn::MulAdd(g, hn::LoadU(d, from + t * stride + n * lanes), total[t][n]);
+  }
+#pragma GCC unroll 9
+  for (int t = 0; t < T; ++t)
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) hn::StoreU(total[t][n], d, sum + t * stride + n * lanes);
+}
+
+using Gather = void (*)(std::int64_t, const float*, const std::int32_t*, const float*, std::int64_t, float*);
+
+template <int N>
+Gather gather_function(std::int64_t taps) {
+  constexpr Gather table[most_taps] = {gather_products<1, N>, gather_products<2, N>, gather_products<3, N>,
+                                       gather_products<4, N>, gather_products<5, N>, gather_products<6, N>,
+                                       gather_products<7, N>, gather_products<8, N>, gather_products<9, N>};
+  return table[taps - 1];
+}
+
+/// Sums for a group of samples: dw as [k][taps][channels padded] (or, with few channels, [k][c*s padded]), and behind it db, a
+/// vector a channel.
+struct BackwardWeight {
+  static constexpr std::int64_t chunk_floats = 6 * 1024;  // channels-last rows held at once: half the L1 cache
+
+  explicit BackwardWeight(const Conv2dShape& shape)
+      : z(shape),
+        channels(round_up(z.c, lanes)),
+        terms(round_up(z.c * z.s, lanes)),
+        channels_last(2 * channels * z.s <= 3 * terms) {
+    row_size = channels_last ? channels * z.s : terms;
+    chunk = channels_last ? std::max<std::int64_t>(1, chunk_floats / (z.w * channels)) : 1;
+  }
+
+  std::int64_t sums_size() const { return z.k * (row_size + lanes); }
+
+  void lay_out_thread(Arena& arena) {
+    spread = arena.take(channels_last ? chunk * z.w * channels : z.ow() * terms);
+    if (!channels_last) return;
+    value = arena.take(chunk * z.ow() + lanes);
+    at = reinterpret_cast<std::int32_t*>(arena.take(chunk * z.ow() + lanes));
+  }
+
+  const float* input_row(const float* x, std::int64_t i) const { return x + (i / z.h * z.c * z.h + i % z.h) * z.w; }
+  const float* gradient_row(const float* dy, std::int64_t i) const { return dy + (i / z.h * z.k * z.h + i % z.h) * z.ow(); }
+
+  /// Rows [begin, end), counted over samples and their rows.
+  void accumulate(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
+    std::fill(sums, sums + sums_size(), 0.0f);
+    if (channels_last && channels > z.c) std::fill(spread, spread + chunk * z.w * channels, 0.0f);
+    for (std::int64_t i = begin; i < end; i += chunk)
+      channels_last ? add_rows(x, dy, i, std::min(end, i + chunk), sums) : add_row(x, dy, i, sums);
+  }
+
+  /// Adds the row's sums over its positions to db's, and counts its non-zero elements.
+  std::int64_t add_bias_gradient(const float* row, float* sums) const {
+    const D d;
+    std::size_t zeros = 0;
+    for (std::int64_t k = 0; k < z.k; ++k, row += z.h * z.ow()) {
+      float* total = sums + z.k * row_size + k * lanes;
+      V sum = hn::LoadU(d, total);
+      for (std::int64_t j = 0; j < z.ow(); j += lanes) {
+        const V g = z.ow() - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, z.ow() - j);
+        zeros += hn::CountTrue(d, hn::Eq(g, hn::Zero(d)));
+        sum = hn::Add(sum, g);
+      }
+      hn::StoreU(sum, d, total);
+    }
+    return z.k * round_up(z.ow(), lanes) - static_cast<std::int64_t>(zeros);
+  }
+
+  /// Whether a few of the rows' elements let expect that most are zero.
+  bool is_sparse(const float* dy, std::int64_t begin, std::int64_t end) const {
+    const std::int64_t sample = std::min<std::int64_t>(4, z.k);
+    std::int64_t non_zero = 0;
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t k = 0; k < sample; ++k) {
+        const float* row = gradient_row(dy, i) + k * z.h * z.ow();
+        for (std::int64_t j = 0; j < z.ow(); ++j) non_zero += row[j] != 0;
+      }
+    return 5 * non_zero < 3 * sample * (end - begin) * z.ow();
+  }
+
+  /// Lists the positions and values of channel k's non-zero gradients in rows [begin, end), and counts them; adds them up for db.
+  std::int64_t list_gradients(const float* dy, std::int64_t k, std::int64_t begin, std::int64_t end, float* sums) const {
+    const D d;
+    const hn::RebindToSigned<D> di;
+    float* total = sums + z.k * row_size + k * lanes;
+    V sum = hn::LoadU(d, total);
+    std::int64_t count = 0;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float* row = gradient_row(dy, i) + k * z.h * z.ow();
+      for (std::int64_t j = 0; j < z.ow(); j += lanes) {
+        const V g = z.ow() - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, z.ow() - j);
+        const auto keep = hn::Ne(g, hn::Zero(d));
+        const auto first = hn::Set(di, static_cast<std::int32_t>((i - begin) * z.w + j));
+        const auto index = hn::Mul(hn::Add(first, hn::Iota(di, 0)), hn::Set(di, static_cast<std::int32_t>(channels)));
+        hn::CompressStore(index, hn::RebindMask(di, keep), di, at + count);
+        count += static_cast<std::int64_t>(hn::CompressStore(g, keep, d, value + count));
+        sum = hn::Add(sum, g);
+      }
+    }
+    hn::StoreU(sum, d, total);
+    return count;
+  }
+
+  void add_rows(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
+    for (std::int64_t i = begin; i < end; ++i)
+      transpose(z.c, z.w, input_row(x, i), z.h * z.w, spread + (i - begin) * z.w * channels, channels, Identity());
+    if (is_sparse(dy, begin, end)) {
+      for (std::int64_t k = 0; k < z.k; ++k) add_listed(list_gradients(dy, k, begin, end, sums), sums + k * row_size);
+      return;
+    }
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float* g = gradient_row(dy, i);
+      add_bias_gradient(g, sums);
+      multiply(
+          {1, z.ow(), g, z.h * z.ow(), 0, 1, spread + (i - begin) * z.w * channels, 0, channels, sums, row_size, Start::result},
+          z.k, row_size);
+    }
+  }
+
+  /// The products of `count` listed gradients with their windows.
+  void add_listed(std::int64_t count, float* sums) const {
+    if (count == 0) return;
+    constexpr std::int64_t pair = many_registers ? 2 : 1;
+    for (std::int64_t s = 0; s < z.s; s += most_taps) {
+      const std::int64_t taps = std::min<std::int64_t>(most_taps, z.s - s);
+      for (std::int64_t v = 0; v < channels / lanes; v += pair) {
+        const std::int64_t offset = s * channels + v * lanes;
+        const bool two = pair == 2 && v + 1 < channels / lanes;
+        const Gather gather = two ? gather_function<2>(taps) : gather_function<1>(taps);
+        gather(count, value, at, spread + offset, channels, sums + offset);
+      }
+    }
+  }
+
+  /// Few channels: the row's windows side by side, [i][c*s], and an ordinary product with dy.
+  void add_row(const float* x, const float* dy, std::int64_t i, float* sums) const {
+    const float *from = input_row(x, i), *g = gradient_row(dy, i);
+    if (add_bias_gradient(g, sums) == 0) return;
+    for (std::int64_t p = 0; p < z.ow(); ++p) {
+      float* to = spread + p * terms;
+      for (std::int64_t c = 0; c < z.c; ++c) std::copy(from + c * z.h * z.w + p, from + c * z.h * z.w + p + z.s, to + c * z.s);
+      std::fill(to + z.c * z.s, to + terms, 0.0f);
+    }
+    multiply({1, z.ow(), g, z.h * z.ow(), 0, 1, spread, 0, terms, sums, terms, Start::result}, z.k, terms);
+  }
+
+  /// Adds the groups' sums for channel k, in order, onto dw and db.
+  void reduce(std::int64_t k, std::int64_t groups, float* sums, float* dw, float* db) const {
+    const D d;
+    const std::int64_t size = sums_size();
+    if (db != nullptr)
+      for (std::int64_t g = 0; g < groups; ++g)
+        db[k] += hn::GetLane(hn::SumOfLanes(d, hn::LoadU(d, sums + g * size + z.k * row_size + k * lanes)));
+    if (dw == nullptr) return;
+    float* total = sums + k * row_size;
+    for (std::int64_t j = 0; j < row_size; j += lanes) {
+      V sum = hn::LoadU(d, total + j);
+      for (std::int64_t g = 1; g < groups; ++g) sum = hn::Add(sum, hn::LoadU(d, total + g * size + j));
+      hn::StoreU(sum, d, total + j);
+    }
+    float* out = dw + k * z.c * z.s;
+    for (std::int64_t c = 0; c < z.c; ++c)
+      for (std::int64_t s = 0; s < z.s; ++s) out[c * z.s + s] += total[channels_last ? s * channels + c : c * z.s + s];
+  }
+
+  Conv2dShape z;
+  std::int64_t channels, terms;
+  bool channels_last;
+  std::int64_t row_size, chunk;
+  float *spread = nullptr, *value = nullptr;
+  std::int32_t* at = nullptr;
+};
+
+// ---- backward ----
+
+/// Tasks are groups of samples, each with its own sums; how many depends only on the shape.
+std::int64_t group_count(std::int64_t n) { return std::min(n, std::clamp<std::int64_t>(n / 8, 8, 32)); }
+
+void backward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx, float* dw,
+              float* db) {
+  if (!is_special(z)) return fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, dw, db);
+  ThreadTeam& team = stream.threads();
+  const bool weights = dw != nullptr || db != nullptr;
+  const std::int64_t groups = group_count(z.n);
+  BackwardData data(z);
+  BackwardWeight weight(z);
+  Arena shared, own;
+  if (dx != nullptr) data.lay_out_shared(shared), data.lay_out_thread(own);
+  if (weights) weight.lay_out_thread(own), shared.take(groups * weight.sums_size());
+  const std::int64_t total = shared.used() + team.size() * own.used();
+  auto* scratch = static_cast<float*>(stream.scratch(static_cast<std::size_t>(total) * sizeof(float)));
+  Arena arena(scratch);
+  if (dx != nullptr) data.lay_out_shared(arena);
+  if (data.weights != nullptr) data.pack(w);
+  float* sums = weights ? arena.take(groups * weight.sums_size()) : nullptr;
+  team.run(groups, [&](std::int64_t group, int thread) {
+    Arena mine(scratch + shared.used() + thread * own.used());
+    BackwardData my_data = data;
+    BackwardWeight my_weight = weight;
+    const std::int64_t begin = group * z.n / groups * z.h, end = (group + 1) * z.n / groups * z.h;
+    if (dx != nullptr) {
+      my_data.lay_out_thread(mine);
+      for (std::int64_t i = begin; i < end; ++i)
+        my_data.compute(w, weight.gradient_row(dy, i), dx + (i / z.h * z.c * z.h + i % z.h) * z.w);
+    }
+    if (weights) {
+      my_weight.lay_out_thread(mine);
+      my_weight.accumulate(x, dy, begin, end, sums + group * weight.sums_size());
+    }
+  });
+  if (weights) team.run(z.k, [&](std::int64_t k, int) { weight.reduce(k, groups, sums, dw, db); });
+}
+
+Conv2dKernels conv2d_kernels() { return {forward, backward}; }
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace retort::simd
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace retort::simd {
+
+HWY_EXPORT(conv2d_kernels);
+void register_conv2d() { add(HWY_DYNAMIC_DISPATCH(conv2d_kernels)()); }
+
+}  // namespace retort::simd
+#endif
