@@ -15,6 +15,7 @@ void register_eigen_kernels() {
   eigen::register_max_pool2d();
   eigen::register_normalize();
   eigen::register_optimizer();
+  eigen::register_recurrent();
   eigen::register_reduce();
   eigen::register_softmax();
 }

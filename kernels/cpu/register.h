@@ -15,6 +15,7 @@ void register_linear();
 void register_max_pool2d();
 void register_normalize();
 void register_optimizer();
+void register_recurrent();
 void register_reduce();
 void register_softmax();
 

@@ -10,6 +10,7 @@
 #include "retort/kernels/ref/max_pool2d.h"
 #include "retort/kernels/ref/normalize.h"
 #include "retort/kernels/ref/optimizer.h"
+#include "retort/kernels/ref/recurrent.h"
 #include "retort/kernels/ref/reduce.h"
 #include "retort/kernels/ref/softmax.h"
 #include "retort/kernels/registry.h"
@@ -43,6 +44,9 @@ void register_ref_kernels() {
   add(DropoutKernels{ref::dropout_apply<float>, ref::dropout_mask<float>});
   add(CopyKernels{ref::copy_strided<float>, ref::copy_gather<float>, ref::copy_gather_labels});
   add(ConfusionKernels{ref::confusion_add<float>});
+  add(LstmKernels{ref::lstm_forward<float>, ref::lstm_backward<float>});
+  add(GruKernels{ref::gru_forward<float>, ref::gru_backward<float>});
+  add(PermuteKernels{ref::permute<float>});
   add(OptimizerKernels{ref::adam_ema<float>, ref::sgd<float>, ref::ema<float>, ref::advance});
 }
 

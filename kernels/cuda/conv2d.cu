@@ -1,0 +1,340 @@
+// 2-D convolution. Contract and work: kernels/conv2d.h.
+//
+// MTL-net's convolutions are 1 high, stride 1: every row of the image is a line of its own, `lines` = N*H of them, and
+//   y[k, i] = b[k] + sum_{c,s} w[k,c,s] x[c, i - pad + s]
+// A block makes 16 output channels of one line (up to 128 positions). A thread holds 4 channels x 4 positions in registers; for
+// each input channel it reads 4 + S - 1 inputs and S weights of each output channel from shared memory for 16 S multiply-adds. dx
+// is the same sum with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] =
+// sum over lines and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers. Everything
+// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread.
+#include "retort/kernels/conv2d.h"
+
+#include "retort/kernels/cuda/all.h"
+#include "retort/kernels/cuda/block.cuh"
+#include "retort/kernels/registry.h"
+
+namespace retort {
+namespace {
+
+// ---- 1 x S, stride 1
+
+constexpr int line_k = 16;       // output channels a block
+constexpr int line_c = 8;        // input channels staged at a time
+constexpr int line_groups = 32;  // groups of 4 positions a block, at most
+constexpr int line_positions = 4 * line_groups;
+
+/// Lines of `inputs` channels to lines of `outputs` channels. Planes: element (n, channel, h, i) at ((n*channels +
+/// channel)*h_count + h)*width + i.
+struct LineShape {
+  int inputs, outputs, height, in_width, out_width, pad;
+};
+
+/// Block: (groups of 4 positions, 4 groups of 4 output channels). Grid: (tiles of positions, tiles of outputs, lines).
+/// `reversed`: weight (k, c, s) is w[c, k, S-1-s] of w: (inputs, outputs, S); else w[k, c, s] of (outputs, inputs, S).
+template <int S, bool reversed>
+__global__ void __launch_bounds__(line_groups * 4)
+    line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const float* bias, float* y) {
+  __shared__ __align__(16) float tile_x[line_c][line_positions + S - 1 + 4];
+  __shared__ __align__(16) float tile_w[line_c][S][line_k];
+  const int threads = static_cast<int>(blockDim.x * blockDim.y), me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
+  const int positions = static_cast<int>(blockDim.x) * 4;
+  const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
+  const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+
+  for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
+    const std::int64_t n = line / p.height, h = line % p.height;
+    float sum[4][4] = {};
+    for (int c0 = 0; c0 < p.inputs; c0 += line_c) {
+      const int depth = p.inputs - c0 < line_c ? p.inputs - c0 : line_c;
+      for (int e = me; e < depth * (positions + S - 1); e += threads) {
+        const int c = e / (positions + S - 1), j = e % (positions + S - 1), i = i0 + j - p.pad;
+        const std::int64_t at = ((n * p.inputs + c0 + c) * p.height + h) * p.in_width + i;
+        tile_x[c][j] = i >= 0 && i < p.in_width ? x[at] : 0.0f;
+      }
+      for (int e = me; e < depth * S * line_k; e += threads) {
+        const int s = e % S, c = e / S % depth, k = e / (S * depth);
+        const std::int64_t at = reversed ? (static_cast<std::int64_t>(c0 + c) * p.outputs + k0 + k) * S + (S - 1 - s)
+                                         : (static_cast<std::int64_t>(k0 + k) * p.inputs + c0 + c) * S + s;
+        tile_w[c][s][k] = k0 + k < p.outputs ? w[at] : 0.0f;
+      }
+      __syncthreads();
+      for (int c = 0; c < depth; ++c) {
+        float window[4 + S - 1];
+#pragma unroll
+        for (int j = 0; j < 4 + S - 1; ++j) window[j] = tile_x[c][my_i + j];
+#pragma unroll
+        for (int s = 0; s < S; ++s) {
+          const float4 taps = *reinterpret_cast<const float4*>(&tile_w[c][s][my_k]);
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            sum[0][j] = fmaf(taps.x, window[j + s], sum[0][j]);
+            sum[1][j] = fmaf(taps.y, window[j + s], sum[1][j]);
+            sum[2][j] = fmaf(taps.z, window[j + s], sum[2][j]);
+            sum[3][j] = fmaf(taps.w, window[j + s], sum[3][j]);
+          }
+        }
+      }
+      __syncthreads();
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const int k = k0 + my_k + q;
+      if (k >= p.outputs) continue;
+      const float b = bias == nullptr ? 0.0f : bias[k];
+      float* to = y + ((n * p.outputs + k) * p.height + h) * p.out_width;
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        if (i0 + my_i + j < p.out_width) to[i0 + my_i + j] = sum[q][j] + b;
+    }
+  }
+}
+
+template <int S, bool reversed>
+void launch_line(Stream& stream, const char* name, const LineShape& p, std::int64_t lines, const float* x, const float* w,
+                 const float* bias, float* y) {
+  const std::int64_t groups = ceil_div(p.out_width, 4);
+  const std::int64_t tiles = ceil_div(groups, line_groups);
+  const dim3 block(count(ceil_div(groups, tiles)), 4);
+  const dim3 grid(count(ceil_div(groups, block.x)), count(ceil_div(p.outputs, line_k)),
+                  count(std::min<std::int64_t>(lines, 65535)));
+  launch({stream, name, grid, block}, line_kernel<S, reversed>, p, lines, x, w, bias, y);
+}
+
+template <bool reversed>
+void line_conv(Stream& stream, const char* name, std::int64_t s, const LineShape& p, std::int64_t lines, const float* x,
+               const float* w, const float* bias, float* y) {
+  switch (s) {
+    case 3:
+      return launch_line<3, reversed>(stream, name, p, lines, x, w, bias, y);
+    case 5:
+      return launch_line<5, reversed>(stream, name, p, lines, x, w, bias, y);
+    default:
+      return launch_line<9, reversed>(stream, name, p, lines, x, w, bias, y);
+  }
+}
+
+constexpr int dw_width = 8;  // positions a thread handles at once
+
+/// Block (c tile, k tile), grid (c tiles, k tiles, parts of the lines); partial: (parts, K, C, S). A line's x and dy tiles are in
+/// dynamic shared memory, rows of odd length so that threads of a warp meet different banks.
+template <int S>
+__global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::int64_t lines, std::int64_t lines_per_part,
+                                                      const float* x, const float* dy, float* partial) {
+  const int tile_c = static_cast<int>(blockDim.x), tile_k = static_cast<int>(blockDim.y), threads = tile_c * tile_k;
+  const int positions = (p.out_width + dw_width - 1) / dw_width * dw_width;
+  const int x_row = (positions + S - 1) | 1, dy_row = positions | 1;
+  float* tile_x = dynamic_shared<float>();
+  float* tile_dy = tile_x + tile_c * x_row;
+  const int me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
+  const int c0 = static_cast<int>(blockIdx.x) * tile_c, k0 = static_cast<int>(blockIdx.y) * tile_k;
+  const std::int64_t begin = blockIdx.z * lines_per_part, end = begin + lines_per_part < lines ? begin + lines_per_part : lines;
+
+  float sum[S] = {};
+  for (std::int64_t line = begin; line < end; ++line) {
+    const std::int64_t n = line / p.height, h = line % p.height;
+    for (int e = me; e < tile_c * x_row; e += threads) {
+      const int c = e / x_row, i = e % x_row - p.pad;
+      const bool inside = c0 + c < p.inputs && i >= 0 && i < p.in_width;
+      tile_x[e] = inside ? x[((n * p.inputs + c0 + c) * p.height + h) * p.in_width + i] : 0.0f;
+    }
+    for (int e = me; e < tile_k * dy_row; e += threads) {
+      const int k = e / dy_row, i = e % dy_row;
+      const bool inside = k0 + k < p.outputs && i < p.out_width;
+      tile_dy[e] = inside ? dy[((n * p.outputs + k0 + k) * p.height + h) * p.out_width + i] : 0.0f;
+    }
+    __syncthreads();
+    const float* row_x = tile_x + threadIdx.x * x_row;
+    const float* row_dy = tile_dy + threadIdx.y * dy_row;
+    for (int i = 0; i < positions; i += dw_width) {
+      float window[dw_width + S - 1];
+#pragma unroll
+      for (int j = 0; j < dw_width + S - 1; ++j) window[j] = row_x[i + j];
+#pragma unroll
+      for (int j = 0; j < dw_width; ++j) {
+        const float g = row_dy[i + j];
+#pragma unroll
+        for (int s = 0; s < S; ++s) sum[s] = fmaf(g, window[j + s], sum[s]);
+      }
+    }
+    __syncthreads();
+  }
+  const int c = c0 + static_cast<int>(threadIdx.x), k = k0 + static_cast<int>(threadIdx.y);
+  if (c >= p.inputs || k >= p.outputs) return;
+  float* to = partial + ((static_cast<std::int64_t>(blockIdx.z) * p.outputs + k) * p.inputs + c) * S;
+#pragma unroll
+  for (int s = 0; s < S; ++s) to[s] = sum[s];
+}
+
+struct DwTiles {
+  std::int64_t c, k;
+  std::size_t shared_bytes;
+};
+
+DwTiles dw_tiles(const LineShape& p, std::int64_t s) {
+  const std::int64_t positions = ceil_div(p.out_width, dw_width) * dw_width;
+  DwTiles t{std::min<std::int64_t>(p.inputs, 16), 16, 0};
+  if (t.c < 8) t.k = 32;
+  t.k = std::min<std::int64_t>(t.k, p.outputs);
+  t.shared_bytes = static_cast<std::size_t>(t.c * ((positions + s - 1) | 1) + t.k * (positions | 1)) * sizeof(float);
+  return t;
+}
+
+template <int S>
+void launch_line_dw(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* dy, float* dw) {
+  const char* name = "conv2d.backward.dw";
+  constexpr std::int64_t enough_blocks = 264;  // as in gemm.cuh
+  const DwTiles tile = dw_tiles(p, S);
+  const std::int64_t c_tiles = ceil_div(p.inputs, tile.c), k_tiles = ceil_div(p.outputs, tile.k);
+  const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(enough_blocks, c_tiles * k_tiles), 1, lines);
+  const std::int64_t lines_per_part = ceil_div(lines, parts), used = ceil_div(lines, lines_per_part);
+  const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S;
+  auto* partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(used * weights) * sizeof(float)));
+  launch({stream, name, dim3(count(c_tiles), count(k_tiles), count(used)), dim3(count(tile.c), count(tile.k)), tile.shared_bytes},
+         line_dw_kernel<S>, p, lines, lines_per_part, x, dy, partial);
+  launch({stream, name, dim3(count(ceil_div(weights, 32))), dim3(32, 8)}, column_sum_kernel<RowsOf>, used, weights, used,
+         RowsOf{partial, weights}, true, dw);
+}
+
+// ---- any shape
+
+struct ConvShape {
+  std::int64_t n, c, h, w, k, r, s, stride_h, stride_w, pad_h, pad_w, oh, ow;
+};
+
+ConvShape with_outputs(const Conv2dShape& p) {
+  return {p.n, p.c, p.h, p.w, p.k, p.r, p.s, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.oh(), p.ow()};
+}
+
+/// One output a thread.
+__global__ void __launch_bounds__(256)
+    conv_kernel(const ConvShape p, const float* x, const float* w, const float* bias, float* y) {
+  const std::int64_t at = global_thread();
+  if (at >= p.n * p.k * p.oh * p.ow) return;
+  const std::int64_t ow = at % p.ow, oh = at / p.ow % p.oh, k = at / (p.ow * p.oh) % p.k, n = at / (p.ow * p.oh * p.k);
+  float sum = bias == nullptr ? 0.0f : bias[k];
+  for (std::int64_t c = 0; c < p.c; ++c)
+    for (std::int64_t r = 0; r < p.r; ++r) {
+      const std::int64_t h = oh * p.stride_h - p.pad_h + r;
+      if (h < 0 || h >= p.h) continue;
+      for (std::int64_t s = 0; s < p.s; ++s) {
+        const std::int64_t i = ow * p.stride_w - p.pad_w + s;
+        if (i >= 0 && i < p.w) sum = fmaf(x[((n * p.c + c) * p.h + h) * p.w + i], w[((k * p.c + c) * p.r + r) * p.s + s], sum);
+      }
+    }
+  y[at] = sum;
+}
+
+/// One input element a thread: gathers from the outputs that saw it, so nothing is added atomically.
+__global__ void __launch_bounds__(256) conv_dx_kernel(const ConvShape p, const float* w, const float* dy, float* dx) {
+  const std::int64_t at = global_thread();
+  if (at >= p.n * p.c * p.h * p.w) return;
+  const std::int64_t i = at % p.w, h = at / p.w % p.h, c = at / (p.w * p.h) % p.c, n = at / (p.w * p.h * p.c);
+  float sum = 0.0f;
+  for (std::int64_t r = 0; r < p.r; ++r) {
+    const std::int64_t up = h + p.pad_h - r, oh = up / p.stride_h;
+    if (up < 0 || up % p.stride_h != 0 || oh >= p.oh) continue;
+    for (std::int64_t s = 0; s < p.s; ++s) {
+      const std::int64_t left = i + p.pad_w - s, ow = left / p.stride_w;
+      if (left < 0 || left % p.stride_w != 0 || ow >= p.ow) continue;
+      for (std::int64_t k = 0; k < p.k; ++k)
+        sum = fmaf(dy[((n * p.k + k) * p.oh + oh) * p.ow + ow], w[((k * p.c + c) * p.r + r) * p.s + s], sum);
+    }
+  }
+  dx[at] = sum;
+}
+
+/// One weight a warp; the lanes share the positions.
+__global__ void __launch_bounds__(256) conv_dw_kernel(const ConvShape p, const float* x, const float* dy, float* dw) {
+  const std::int64_t at = global_thread() / 32, lane = threadIdx.x % 32;
+  if (at >= p.k * p.c * p.r * p.s) return;
+  const std::int64_t s = at % p.s, r = at / p.s % p.r, c = at / (p.s * p.r) % p.c, k = at / (p.s * p.r * p.c);
+  float sum = 0.0f;
+  for (std::int64_t e = lane; e < p.n * p.oh * p.ow; e += 32) {
+    const std::int64_t ow = e % p.ow, oh = e / p.ow % p.oh, n = e / (p.ow * p.oh);
+    const std::int64_t h = oh * p.stride_h - p.pad_h + r, i = ow * p.stride_w - p.pad_w + s;
+    if (h >= 0 && h < p.h && i >= 0 && i < p.w)
+      sum = fmaf(dy[((n * p.k + k) * p.oh + oh) * p.ow + ow], x[((n * p.c + c) * p.h + h) * p.w + i], sum);
+  }
+  sum = warp_sum(sum);
+  if (lane == 0) dw[at] += sum;
+}
+
+/// db[k] += sum of dy over samples and positions: one block a channel. dy: (N, K, positions).
+__global__ void __launch_bounds__(256)
+    conv_db_kernel(std::int64_t n, std::int64_t channels, std::int64_t positions, const float* dy, float* db) {
+  __shared__ float warps[8];
+  const std::int64_t k = blockIdx.x;
+  float sum = 0.0f;
+  for (ChannelWalk at(n, channels, positions, k); at.inside(); at.next()) sum += dy[at.index];
+  sum = block_sum(sum, warps);
+  if (threadIdx.x == 0) db[k] += sum;
+}
+
+// ---- launchers
+
+LineShape line_shape(const Conv2dShape& p) {
+  return {static_cast<int>(p.c), static_cast<int>(p.k),    static_cast<int>(p.h),
+          static_cast<int>(p.w), static_cast<int>(p.ow()), static_cast<int>(p.pad_w)};
+}
+
+bool is_line(const Conv2dShape& p) {
+  return p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 && p.pad_w < p.s &&
+         p.w < (1 << 24) && p.k <= 65535 * line_k;
+}
+
+void conv2d_forward(Stream& stream, const Conv2dShape& p, const float* x, const float* w, const float* b, float* y) {
+  const std::int64_t outputs = p.n * p.k * p.oh() * p.ow();
+  if (outputs == 0) return;
+  if (is_line(p))
+    line_conv<false>(stream, "conv2d.forward", p.s, line_shape(p), p.n * p.h, x, w, b, y);
+  else
+    launch({stream, "conv2d.forward", dim3(count(ceil_div(outputs, 256))), dim3(256)}, conv_kernel, with_outputs(p), x, w, b, y);
+}
+
+void backward_dx(Stream& stream, const Conv2dShape& p, const float* w, const float* dy, float* dx) {
+  const char* name = "conv2d.backward.dx";
+  if (is_line(p)) {
+    const LineShape forward = line_shape(p);
+    const LineShape swapped{forward.outputs,   forward.inputs,   forward.height,
+                            forward.out_width, forward.in_width, static_cast<int>(p.s - 1 - p.pad_w)};
+    line_conv<true>(stream, name, p.s, swapped, p.n * p.h, dy, w, nullptr, dx);
+    return;
+  }
+  launch({stream, name, dim3(count(ceil_div(p.n * p.c * p.h * p.w, 256))), dim3(256)}, conv_dx_kernel, with_outputs(p), w, dy,
+         dx);
+}
+
+void backward_dw(Stream& stream, const Conv2dShape& p, const float* x, const float* dy, float* dw) {
+  const LineShape line = line_shape(p);
+  if (is_line(p) && dw_tiles(line, p.s).shared_bytes <= 48 * 1024) {
+    switch (p.s) {
+      case 3:
+        return launch_line_dw<3>(stream, line, p.n * p.h, x, dy, dw);
+      case 5:
+        return launch_line_dw<5>(stream, line, p.n * p.h, x, dy, dw);
+      default:
+        return launch_line_dw<9>(stream, line, p.n * p.h, x, dy, dw);
+    }
+  }
+  const std::int64_t weights = p.k * p.c * p.r * p.s;
+  launch({stream, "conv2d.backward.dw", dim3(count(ceil_div(weights * 32, 256))), dim3(256)}, conv_dw_kernel, with_outputs(p), x,
+         dy, dw);
+}
+
+void conv2d_backward(Stream& stream, const Conv2dShape& p, const float* x, const float* w, const float* dy, float* dx, float* dw,
+                     float* db) {
+  if (p.n * p.c * p.h * p.w == 0 || p.k == 0) return;
+  if (dx != nullptr) backward_dx(stream, p, w, dy, dx);
+  if (dw != nullptr) backward_dw(stream, p, x, dy, dw);
+  if (db != nullptr)
+    launch({stream, "conv2d.backward.db", dim3(count(p.k)), dim3(256)}, conv_db_kernel, p.n, p.k, p.oh() * p.ow(), dy, db);
+}
+
+}  // namespace
+
+template <>
+void register_conv2d<this_device>() {
+  KernelTable<Conv2dKernels>::instance().add(this_device, "cuda", 10, {conv2d_forward, conv2d_backward});
+}
+
+}  // namespace retort
