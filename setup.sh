@@ -5,7 +5,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates libfmt-dev libeigen3-dev nlohmann-json3-dev libfast-float-dev libcli11-dev
-          libboost-dev libboost-context-dev libboost-math-dev libhwy-dev libssl-dev catch2 libbenchmark-dev gnuplot-nox python3-numpy)
+          libboost-dev libboost-context-dev libboost-math-dev libhwy-dev libssl-dev libtomlplusplus-dev catch2 libbenchmark-dev gnuplot-nox python3)
 optional=(ccache)   # nicer to have: a rebuild takes seconds; a system without it builds as well
 case "${1:-}" in
   "") ;;
@@ -30,7 +30,7 @@ present() {
     g++|cmake|git|ccache|clang-format) command -v "$1" >/dev/null ;;
     ninja-build) command -v ninja >/dev/null ;;
     gnuplot-nox) command -v gnuplot >/dev/null ;;
-    python3-numpy) python3 -c 'import numpy' 2>/dev/null ;;
+    python3) command -v python3 >/dev/null ;;
     python3-torch) python3 -c 'import torch' 2>/dev/null ;;
     *) return 1 ;;
   esac

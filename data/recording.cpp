@@ -49,12 +49,13 @@ RawDataset read_raw(std::string_view id, const std::filesystem::path& path, cons
   fail<InputError>("unknown data set '{}'; known are sleep, mhealth and wisdm", id);
 }
 
-std::string sha256_of_file(const std::filesystem::path& path) {
-  const MappedFile map(path);
+std::string sha256_of_file(const std::filesystem::path& path) { return sha256_of_text(MappedFile(path).text()); }
+
+std::string sha256_of_text(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
-  check(EVP_Digest(map.bytes().data(), map.bytes().size(), digest.data(), &size, EVP_sha256(), nullptr) == 1,
-        "{}: libcrypto refuses to compute sha256", path.string());
+  check(EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) == 1,
+        "sha256: libcrypto refuses to compute it");
   std::string out;
   for (unsigned int i = 0; i < size; ++i) out += fmt::format("{:02x}", digest[i]);
   return out;

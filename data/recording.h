@@ -80,7 +80,8 @@ inline constexpr std::string_view synthetic_marker = "SYNTHETIC.txt";
 /// name is unknown; two files are the same subject and device. Fewer bad lines are skipped and counted in the report.
 RawDataset read_raw(std::string_view id, const std::filesystem::path& path, const ReadOptions& options = {});
 
-/// Hexadecimal sha256 of a file's bytes.
+/// Hexadecimal sha256 of a file's bytes, and of a text's.
 std::string sha256_of_file(const std::filesystem::path& path);
+std::string sha256_of_text(std::string_view text);
 
 }  // namespace retort

@@ -1,4 +1,5 @@
-// Saving and resuming of the trainer: checkpoint.safetensors holds every tensor that a step changes, its metadata where the run stands.
+// Saving and resuming of the trainer: checkpoint.safetensors holds every tensor that a step changes, its metadata where the run
+// stands.
 #include "retort/distill/trainer.h"
 
 namespace retort {
@@ -27,8 +28,9 @@ void write_tensors(const std::filesystem::path& path, const std::vector<nn::Name
 
 void read_tensors(const SafetensorsFile& file, const std::vector<nn::NamedTensor>& tensors) {
   for (const auto& [name, tensor] : tensors)
-    check<InputError>(file.contains(name) && file.shape(name) == tensor.shape(), "{}: tensor '{}' is missing or not {}; this checkpoint is of another run",
-                      file.path().string(), name, tensor.shape().str());
+    check<InputError>(file.contains(name) && file.shape(name) == tensor.shape(),
+                      "{}: tensor '{}' is missing or not {}; this checkpoint is of another run", file.path().string(), name,
+                      tensor.shape().str());
   for (const auto& [name, tensor] : tensors) {
     if (tensor.dtype() == DType::f32)
       tensor.copy_from_host(file.floats(name));
@@ -41,7 +43,8 @@ void read_tensors(const SafetensorsFile& file, const std::vector<nn::NamedTensor
 void remove_torn_files(const std::filesystem::path& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name.find(".safetensors.") != name.npos || name.find(".json.") != name.npos || name.find(".jsonl.") != name.npos;
+    const bool ours =
+        name.find(".safetensors.") != name.npos || name.find(".json.") != name.npos || name.find(".jsonl.") != name.npos;
     if (ours && name.ends_with(".tmp") && entry.is_regular_file()) std::filesystem::remove(entry.path());
   }
 }
@@ -77,7 +80,8 @@ void Trainer::write_checkpoint() {
 
 void Trainer::resume() {
   const auto path = directory_ / run_files::checkpoint;
-  check<InputError>(std::filesystem::exists(path), "{}: no checkpoint to resume from; start the run without --resume", path.string());
+  check<InputError>(std::filesystem::exists(path), "{}: no checkpoint to resume from; start the run without --resume",
+                    path.string());
   const SafetensorsFile file(path);
   const auto& metadata = file.metadata();
   check<InputError>(metadata.contains("format") && metadata.at("format") == format && metadata.contains("position"),

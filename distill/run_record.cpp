@@ -62,7 +62,7 @@ Json to_json(const RunConfig& config) { return fields_to_json(config); }
 RunConfig run_config_from_json(const Json& json, const std::string& where) { return fields_from_json<RunConfig>(json, where); }
 
 void write_config(const fs::path& directory, const RunConfig& config) {
-  write_file_atomically(directory / run_files::config, fields_to_json(config).dump(2) + "\n");
+  write_file_atomically(directory / run_files::config, fields_to_json(config).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 RunConfig read_config(const fs::path& directory) { return read_json_file<RunConfig>(directory / run_files::config); }

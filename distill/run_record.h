@@ -59,6 +59,7 @@ struct RunConfig {
   std::string split = "subject";
   std::int64_t fold = 0;
   std::int64_t folds = 5;
+  double train_fraction = 1;  ///< share of the training part that is used
   std::uint64_t seed = 0;
   std::string select = "best-mean";
   std::string device = "cpu";
@@ -179,7 +180,8 @@ void visit_fields(S& c, V& visit) {
   visit("method", c.method), visit("arch", c.arch), visit("preset", c.preset), visit("epochs", c.epochs);
   visit("batch", c.batch), visit("lr", c.lr), visit("alpha", c.alpha), visit("lambda", c.lambda), visit("tau", c.tau);
   visit("beta", c.beta), visit("ema_buffers", c.ema_buffers), visit("split", c.split), visit("fold", c.fold);
-  visit("folds", c.folds), visit("seed", c.seed), visit("select", c.select), visit("device", c.device);
+  visit("folds", c.folds), visit("train_fraction", c.train_fraction), visit("seed", c.seed), visit("select", c.select),
+      visit("device", c.device);
   visit("threads", c.threads), visit("shuffle", c.shuffle), visit("max_steps", c.max_steps);
   visit("log_every", c.log_every), visit("init", c.init), visit("data", c.data), visit("version", c.version);
 }

@@ -16,8 +16,8 @@ constexpr std::int64_t values = 5;         ///< logged losses a step
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void validate(const RunConfig& c) {
-  check<InputError>(c.epochs >= 1, "--epochs {}: at least one", c.epochs);
-  check<InputError>(c.batch >= 2, "--batch {}: at least two windows", c.batch);
+  check<InputError>(c.epochs >= 1 && c.epochs <= 1'000'000, "--epochs {}: must lie between 1 and a million", c.epochs);
+  check<InputError>(c.batch >= 2 && c.batch <= 1'000'000, "--batch {}: must lie between 2 and a million windows", c.batch);
   check<InputError>(c.lr > 0 && std::isfinite(c.lr), "--lr {}: must be positive", c.lr);
   check<InputError>(c.alpha >= 0 && c.alpha <= 1, "--alpha {}: must lie in [0, 1]", c.alpha);
   check<InputError>(c.lambda >= 0 && std::isfinite(c.lambda), "--lambda {}: must not be negative", c.lambda);
@@ -26,15 +26,6 @@ void validate(const RunConfig& c) {
   check<InputError>(c.max_steps >= 0 && c.log_every >= 0, "--max-steps and --log-every must not be negative");
   check<InputError>(c.select == "best-mean" || c.select == "best-task1" || c.select == "last",
                     "--select is best-mean, best-task1 or last, not '{}'", c.select);
-}
-
-Split split_of(const WindowSet& windows, const RunConfig& c) {
-  SplitOptions options;
-  options.kind = parse_split_kind(c.split);
-  options.folds = static_cast<std::int32_t>(c.folds);
-  options.fold = static_cast<std::int32_t>(c.fold);
-  options.seed = c.seed;
-  return make_split(windows, options);
 }
 
 std::vector<std::string> stages_of(Context& context, const std::string& method) {
@@ -49,6 +40,16 @@ RunConfig validated(const RunConfig& config) {
 
 }  // namespace
 
+Split run_split(const WindowSet& windows, const RunConfig& c) {
+  SplitOptions options;
+  options.kind = parse_split_kind(c.split);
+  options.folds = static_cast<std::int32_t>(c.folds);
+  options.fold = static_cast<std::int32_t>(c.fold);
+  options.train_fraction = c.train_fraction;
+  options.seed = c.seed;
+  return make_split(windows, options);
+}
+
 Trainer::Trainer(Context& context, const WindowSet& windows, const RunConfig& config, const std::filesystem::path& directory)
     : context_(context),
       windows_(windows),
@@ -56,7 +57,7 @@ Trainer::Trainer(Context& context, const WindowSet& windows, const RunConfig& co
       directory_(directory),
       info_(weights_info(config, windows)),
       stages_(stages_of(context, config.method)),
-      split_(split_of(windows, config)),
+      split_(run_split(windows, config)),
       data_(context, windows, std::max(config.batch, evaluation_batch)),
       loader_(std::make_unique<Loader>(split_.train, static_cast<std::int32_t>(config.batch), config.shuffle, config.seed)) {
   begin_stage();
@@ -155,8 +156,8 @@ void Trainer::finish_epoch(double seconds) {
   record.step = position_.step;
   record.stage = position_.stage + 1;
   record.train_loss = train_loss / static_cast<double>(trained);
-  check(std::isfinite(record.train_loss), "training diverged: the loss of epoch {} is {}; try a smaller --lr (it is {})", record.epoch,
-        record.train_loss, config_.lr);
+  check(std::isfinite(record.train_loss), "training diverged: the loss of epoch {} is {}; try a smaller --lr (it is {})",
+        record.epoch, record.train_loss, config_.lr);
   record.train_acc1 = task_metrics(std::span<const std::int32_t>(confusion1_.to_ints()), confusion1_.shape()[0]).accuracy;
   record.train_acc2 = task_metrics(std::span<const std::int32_t>(confusion2_.to_ints()), confusion2_.shape()[0]).accuracy;
   record.val_loss = record.val_acc1 = record.val_acc2 = std::nan("");
@@ -213,7 +214,7 @@ void Trainer::write_results() {
   summary.train_seconds = position_.seconds;
   summary.device = describe(context_.device());
   summary.version = std::string(version());
-  summary.compiler = fmt::format("{}", __VERSION__);
+  summary.compiler = compiler();
   write_summary(directory_, summary);
 }
 

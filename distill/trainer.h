@@ -14,6 +14,9 @@
 
 namespace retort {
 
+/// The windows a run of `config` trains, validates and tests on; see make_split.
+Split run_split(const WindowSet& windows, const RunConfig& config);
+
 /// What a progress bar wants to know.
 struct TrainingObserver {
   /// After steps whose losses were read back (every config.log_every).

@@ -1,5 +1,7 @@
 #include "retort/distill/training_state.h"
 
+#include "retort/distill/weights.h"
+
 namespace retort {
 
 nn::EmaBuffers parse_ema_buffers(const std::string& text) {
@@ -15,7 +17,7 @@ TrainingState::TrainingState(Context& context, const RunConfig& config, const nn
   const std::int64_t features = nn::make_model(context, spec)->feature_count();
   method_ = make_method(context, method_name, options, features);
   model_ = method_->make_model(context, spec);
-  if (!config.init.empty()) model_->load(SafetensorsFile(config.init));
+  if (!config.init.empty()) load_finite(*model_, SafetensorsFile(config.init));
   trainee_ = std::make_unique<Trainee>(*model_, *method_);
   arena_ = std::make_unique<nn::ParameterArena>(context, *trainee_, /*gradients=*/true);
   if (method_->teacher() != Teacher::none) {

@@ -2,6 +2,8 @@
 
 #include "retort/core/version.h"
 
+#include <cmath>
+
 namespace retort {
 
 namespace {
@@ -38,15 +40,8 @@ WindowOptions window_options(const Json& j) {
 
 WeightsInfo weights_info(const RunConfig& config, const WindowSet& windows) {
   const WindowInfo& info = windows.info;
-  return {config.method,
-          config.arch,
-          info.dataset,
-          std::string(version()),
-          info.synthetic,
-          {1, 3, info.options.length},
-          info.task1_names,
-          info.task2_names,
-          info.options};
+  return {config.method,    config.arch,      info.dataset, std::string(version()), info.synthetic, {1, 3, info.options.length},
+          info.task1_names, info.task2_names, info.options};
 }
 
 nn::ModelSpec model_spec(const WeightsInfo& info, std::uint64_t seed) {
@@ -67,6 +62,13 @@ void save_weights(const std::filesystem::path& path, const nn::Module& model, co
                      {"task2_classes", info.task2_classes},
                      {"options", to_json(info.options)}};
   model.save(path, {{"format", format}, {"retort", json.dump()}});
+}
+
+void load_finite(nn::Module& model, const SafetensorsFile& file) {
+  model.load(file);
+  for (const auto& [name, tensor] : model.state())
+    for (const float value : file.floats(name))
+      check<InputError>(std::isfinite(value), "{}: '{}' holds a value that is not finite", file.path().string(), name);
 }
 
 LoadedModel load_weights(Context& context, const std::filesystem::path& path) {
@@ -93,7 +95,7 @@ LoadedModel load_weights(Context& context, const std::filesystem::path& path) {
   const nn::ModelSpec spec = model_spec(loaded.info);
   const std::int64_t features = nn::make_model(context, spec)->feature_count();
   loaded.model = make_method(context, loaded.info.method, {}, features)->make_model(context, spec);
-  loaded.model->load(file);
+  load_finite(*loaded.model, file);
   loaded.model->eval();
   return loaded;
 }

@@ -1,5 +1,5 @@
-// Weights on disk: a safetensors file with PyTorch's names and layout, and in its metadata what is needed to use them again without
-// the run that made them.
+// Weights on disk: a safetensors file with PyTorch's names and layout, and in its metadata what is needed to use them again
+// without the run that made them.
 #pragma once
 
 #include "retort/data/windowing.h"
@@ -24,6 +24,9 @@ nn::ModelSpec model_spec(const WeightsInfo& info, std::uint64_t seed = 0);
 
 /// Atomically; InputError when that fails.
 void save_weights(const std::filesystem::path& path, const nn::Module& model, const WeightsInfo& info);
+
+/// Module::load, which also refuses weights that are not finite: InputError naming file and tensor.
+void load_finite(nn::Module& model, const SafetensorsFile& file);
 
 struct LoadedModel {
   WeightsInfo info;

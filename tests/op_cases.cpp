@@ -24,6 +24,8 @@ double draw(Fill fill, std::int64_t limit, std::mt19937_64& random) {
   switch (fill) {
     case Fill::normal:
       return normal(random);
+    case Fill::small:
+      return normal(random) / 8;
     case Fill::positive:
       return uniform(0.5, 2);
     case Fill::away_from_0: {
@@ -118,6 +120,7 @@ const std::vector<OpCase>& all() {
     add_elementwise_cases(cases);
     add_loss_cases(cases);
     add_optimizer_cases(cases);
+    add_recurrent_cases(cases);
     return cases;
   }();
   return table;

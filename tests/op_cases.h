@@ -19,6 +19,7 @@ namespace retort::op_cases {
 /// What a buffer holds before the run. Everything is a float exactly, so that the double reference sees the same numbers.
 enum class Fill {
   normal,
+  small,        ///< normal / 8: weights of sums over many inputs
   positive,     ///< uniform in [0.5, 2)
   away_from_0,  ///< normal, moved so that |x| > 0.05: no kink of a ReLU or |x| within reach of a finite difference
   few_values,   ///< -2, -1, 0, 1 or 2: ties
@@ -65,6 +66,7 @@ class Arguments {
 struct OpCase {
   std::string op, label;
   double tolerance = 1e-5;  ///< on ‖out - ref‖ / ‖ref‖ of every float output; integers must be equal
+  bool host_only = false;   ///< no device has a kernel for it: tests of devices leave it out
   double work = 0;          ///< multiply-adds, roughly: lets slow devices leave the big ones out
   std::vector<Buffer> buffers{};
 
@@ -116,6 +118,7 @@ void add_norm_cases(std::vector<OpCase>& table);
 void add_elementwise_cases(std::vector<OpCase>& table);
 void add_loss_cases(std::vector<OpCase>& table);
 void add_optimizer_cases(std::vector<OpCase>& table);
+void add_recurrent_cases(std::vector<OpCase>& table);
 
 /// Values by buffer name; integers are held as doubles.
 using Values = std::map<std::string, std::vector<double>>;

@@ -57,13 +57,13 @@ Tensor lstm(const Tensor& x, const RecurrentWeights& w, bool reverse) {
   kernels.forward(x.stream(), shape, x.data(), w.weight_ih.data(), w.weight_hh.data(), data_or_null(w.bias_ih),
                   data_or_null(w.bias_hh), gates.mutable_data(), cells.mutable_data(), y.mutable_data());
   autograd::record("lstm", y, {x, w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh},
-                   [shape, s = SavedSequence{Saved(x), Saved(w.weight_ih), Saved(w.weight_hh), Saved(y)}, saved_gates = Saved(gates),
-                    saved_cells = Saved(cells)](const Tensor& dy, Node& node) {
+                   [shape, s = SavedSequence{Saved(x), Saved(w.weight_ih), Saved(w.weight_hh), Saved(y)},
+                    saved_gates = Saved(gates), saved_cells = Saved(cells)](const Tensor& dy, Node& node) {
                      Gradients g(s.x.get(), node);
                      kernel<LstmKernels>(dy.device())
                          .backward(dy.stream(), shape, s.x.get().data(), s.weight_ih.get().data(), s.weight_hh.get().data(),
-                                   saved_gates.get().data(), saved_cells.get().data(), s.y.get().data(), dy.data(), g.input(), g.dw_ih,
-                                   g.dw_hh, g.db_ih, g.db_hh);
+                                   saved_gates.get().data(), saved_cells.get().data(), s.y.get().data(), dy.data(), g.input(),
+                                   g.dw_ih, g.dw_hh, g.db_ih, g.db_hh);
                      if (g.dx.defined()) node.give(0, std::move(g.dx));
                    });
   return y;

@@ -30,7 +30,8 @@ std::string shared_value(const RunGroup& group, Get get) {
 
 std::string split_text(const RunConfig& c) {
   if (c.split == "all") return "all windows train, none validate";
-  return fmt::format("{}, fold {} of {}", c.split, c.fold, c.folds);
+  const std::string share = c.train_fraction < 1 ? fmt::format(", {:.4g} % of the training part", 100 * c.train_fraction) : "";
+  return fmt::format("{}, fold {} of {}{}", c.split, c.fold, c.folds, share);
 }
 
 std::string number(std::int64_t value) { return grouped(value, kThinSpace); }

@@ -3,6 +3,7 @@
 #include "retort/distill/report/format.h"
 #include "retort/distill/report/results.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,11 +61,16 @@ class Layout {
       width_[c] = text_width(kHeadings[c]);
       for (const Row& row : rows) width_[c] = std::max(width_[c], text_width(row[c].text));
     }
+    // A narrow terminal shows what counts, the test part.
+    const std::size_t blocks =
+        span(0, kTestFrom) + span(kTestFrom, kValFrom) + span(kValFrom, kCostFrom) + span(kCostFrom, kColumns);
+    without_val_ = style.columns > 0 && 1 + blocks + 3 * 3 > style.columns;
   }
 
   std::string line(const Row& row) const {
     std::string out = " ";
     for (std::size_t c = 0; c < kColumns; ++c) {
+      if (hidden(c)) continue;
       if (c > 0) out += starts_block(c) ? (style_.box ? " │ " : "   ") : "  ";
       const std::string space(width_[c] - text_width(row[c].text), ' ');
       out += painted(row[c], c < kTestFrom ? row[c].text + space : space + row[c].text, style_);
@@ -76,6 +82,7 @@ class Layout {
   std::string rule() const {
     std::string out = style_.box ? "─" : "-";
     for (std::size_t c = 0; c < kColumns; ++c) {
+      if (hidden(c)) continue;
       if (c > 0) out += starts_block(c) ? (style_.box ? "─┼─" : "---") : (style_.box ? "──" : "--");
       for (std::size_t i = 0; i < width_[c]; ++i) out += style_.box ? "─" : "-";
     }
@@ -87,6 +94,7 @@ class Layout {
     std::string out(1 + span(0, kTestFrom), ' ');
     for (const auto& [title, from, to] :
          {std::tuple{"test", kTestFrom, kValFrom}, std::tuple{"validation", kValFrom, kCostFrom}}) {
+      if (hidden(from)) continue;
       out += style_.box ? " │ " : "   ";
       out += fmt::format("{:^{}}", title, span(from, to));
     }
@@ -95,12 +103,14 @@ class Layout {
 
  private:
   static bool starts_block(std::size_t c) { return c == kTestFrom || c == kValFrom || c == kCostFrom; }
+  bool hidden(std::size_t c) const { return without_val_ && c >= kValFrom && c < kCostFrom; }
   std::size_t span(std::size_t from, std::size_t to) const {
     std::size_t total = 2 * (to - from - 1);
     for (std::size_t c = from; c < to; ++c) total += width_[c];
     return total;
   }
   TableStyle style_;
+  bool without_val_ = false;
   std::array<std::size_t, kColumns> width_ = {};
 };
 
@@ -111,7 +121,9 @@ TableStyle table_style(int file_descriptor) {
   const char* no_colour = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");
   const bool plain = (no_colour && *no_colour) || (term && std::string_view(term) == "dumb");
-  return {.box = terminal, .colour = terminal && !plain};
+  winsize size{};
+  const bool known = terminal && ioctl(file_descriptor, TIOCGWINSZ, &size) == 0;
+  return {.box = terminal, .colour = terminal && !plain, .columns = known ? size.ws_col : std::size_t{0}};
 }
 
 void print_table(std::ostream& out, std::span<const RunRecord> runs, const TableStyle& style) {

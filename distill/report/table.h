@@ -9,8 +9,9 @@
 namespace retort {
 
 struct TableStyle {
-  bool box = false;     ///< Unicode rules; else plain columns that awk and diff can read
-  bool colour = false;  ///< bold best values, dim paper rows
+  bool box = false;         ///< Unicode rules; else plain columns that awk and diff can read
+  bool colour = false;      ///< bold best values, dim paper rows
+  std::size_t columns = 0;  ///< of the terminal: a narrower one gets no validation columns; 0: as wide as it takes
 };
 
 /// For the file descriptor the table goes to: box on a terminal, colour there too unless NO_COLOR is set or TERM is "dumb".

@@ -6,7 +6,8 @@ namespace retort::command {
 
 void DeviceOptions::add(CLI::App& app) {
   add_choice(app, "--device", device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
-  app.add_option("--threads", threads, "Host threads for CPU kernels; 0: all that this process may use")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", threads, "Host threads for CPU kernels; 0: all that this process may use")
+      ->check(CLI::Range(0, 1024));
 }
 
 std::unique_ptr<Context> DeviceOptions::context() const { return std::make_unique<Context>(parse_device(device), threads); }
@@ -28,6 +29,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, std::string& val
                         const std::string& help) {
   return app.add_option(name, value, help)->check(CLI::IsMember(choices))->type_name("NAME");
 }
+
+std::string dump(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
 
 namespace {
 

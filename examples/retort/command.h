@@ -45,6 +45,9 @@ const std::atomic<bool>& catch_interrupts();
 CLI::Option* add_choice(CLI::App& app, const std::string& name, std::string& value, const std::vector<std::string>& choices,
                         const std::string& help);
 
+/// JSON as text; a user's file name may not be UTF-8, so what is not becomes a replacement character instead of an error.
+std::string dump(const Json& json, int indent = -1);
+
 /// "12 x 3" style columns for people: right-aligned numbers under left-aligned headings.
 void print_columns(const std::vector<std::string>& headings, const std::vector<std::vector<std::string>>& rows);
 

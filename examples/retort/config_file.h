@@ -6,8 +6,6 @@
 //     no-shuffle = true
 //     [data.prepare]
 //     preset = "paper"
-//
-// The part of TOML that options need: comments, [sections], and key = "string", 'string', number, true, false or a [list] of these.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -28,8 +26,8 @@ struct ConfigEntry {
 /// Throws InputError naming file:line for what is not such a file, and for a key given twice.
 std::vector<ConfigEntry> parse_config(std::string_view text, const std::string& file);
 
-/// CLI11's hook. Every key of every section must be an option of that subcommand; the values of the one that was called are applied
-/// where the command line has none. Throws InputError naming file:line, key and reason.
+/// CLI11's hook. Every key of every section must be an option of that subcommand; the values of the one that was called are
+/// applied where the command line has none. Throws InputError naming file:line, key and reason.
 class ConfigFile final : public CLI::Config {
  public:
   explicit ConfigFile(CLI::App& root) : root_(root) {}

@@ -20,8 +20,9 @@ void add_synth(CLI::App& data, Command& command) {
   add_choice(*app, "--dataset", options->dataset, datasets, "Whose format: sleep, mhealth or wisdm");
   app->add_option("--out", *out, "Directory to write to")->required();
   app->add_option("--subjects", options->subjects, "People; 0: as many as the real data set has")->check(CLI::Range(0, 1000));
-  app->add_option("--seconds", options->seconds, "Of each posture or activity; 0: as the real data set")->check(CLI::Range(0.0, 1e6));
-  app->add_option("--seed", options->seed, "The same seed gives the same files");
+  app->add_option("--seconds", options->seconds, "Of each posture or activity; 0: as the real data set")
+      ->check(CLI::Range(0.0, 1e6));
+  app->add_option("--seed", options->seed, "The same seed gives the same files")->check(CLI::NonNegativeNumber);
   app->callback([=, &command] {
     command.run = [=] {
       const auto summary = write_synthetic(*out, *options);
@@ -42,7 +43,8 @@ void print_report(const RawDataset& raw) {
   if (r.repeated_rows > 0) fmt::print("  {} rows repeat the beginning of their own file\n", r.repeated_rows);
   if (r.runs_by_rate.size() > 1) {
     fmt::print("  mixed sampling rates:");
-    for (const auto& [hz, runs] : r.runs_by_rate) fmt::print(" {} Hz in {} runs{}", hz, runs, hz == r.runs_by_rate.rbegin()->first ? "\n" : ",");
+    for (const auto& [hz, runs] : r.runs_by_rate)
+      fmt::print(" {} Hz in {} runs{}", hz, runs, hz == r.runs_by_rate.rbegin()->first ? "\n" : ",");
   }
   for (const auto& missing : r.missing)
     fmt::print("  {} has no {}\n", missing.source, raw.task1_names[static_cast<std::size_t>(missing.label)]);
@@ -63,14 +65,18 @@ void add_prepare(CLI::App& data, Command& command) {
   app->add_option("--raw", o->raw, "Directory (or file) with the raw recordings")->required();
   app->add_option("--out", o->out, "Prepared file to write, *.safetensors")->required();
   add_choice(*app, "--preset", o->preset, {"released", "paper", "strict"}, "Bundle of the switches below");
-  auto* label = add_choice(*app, "--label", o->label, {"majority", "last"}, "Label of a window: the most frequent one, or its last sample's");
+  auto* label = add_choice(*app, "--label", o->label, {"majority", "last"},
+                           "Label of a window: the most frequent one, or its last sample's");
   label->default_str("[preset]");
   auto* layout = add_choice(*app, "--axis-layout", o->axis_layout, {"transposed", "interleaved"},
                             "Rows of a window: x, y and z, or the samples one after another as the released code has them");
   layout->default_str("[preset]");
-  auto* across = app->add_flag("--across-recordings,!--within-recordings", o->across, "Whether windows may cross the border of two recordings; default: the preset's");
+  auto* across = app->add_flag("--across-recordings,!--within-recordings", o->across,
+                               "Whether windows may cross the border of two recordings; default: the preset's");
   auto* resample = app->add_option("--resample", o->resample, "Interpolate to this rate; 0: leave rows as they are")
-                       ->type_name("HZ")->check(CLI::Range(0.0, 1e4))->default_str("[preset]");
+                       ->type_name("HZ")
+                       ->check(CLI::Range(0.0, 1e4))
+                       ->default_str("[preset]");
   app->add_option("--length", o->length, "Samples in a window")->check(CLI::Range(1, 100000));
   app->add_option("--step", o->step, "Samples between the starts of two windows")->check(CLI::Range(1, 100000));
   app->add_flag("--lenient", o->lenient, "Accept files in which more than 1 % of the lines are bad");
@@ -144,7 +150,8 @@ void print_classes(const WindowSet& set) {
 }
 
 void add_inspect(CLI::App& data, Command& command) {
-  auto* app = data.add_subcommand("inspect", "Windows, classes and subjects of a prepared file, beside the paper's tables 2 to 4");
+  auto* app =
+      data.add_subcommand("inspect", "Windows, classes and subjects of a prepared file, beside the paper's tables 2 to 4");
   auto file = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   app->add_option("file", *file, "Prepared file")->required();
@@ -153,12 +160,12 @@ void add_inspect(CLI::App& data, Command& command) {
     command.run = [=] {
       const WindowSet set = load_prepared(*file, ValueCheck::all);
       if (*json) {
-        fmt::print("{}\n", inspect_json(*file, set).dump(2));
+        fmt::print("{}\n", dump(inspect_json(*file, set), 2));
         return ok;
       }
       const WindowInfo& info = set.info;
-      fmt::print("{}: {}{}, {} windows (1, 3, {}), {} subjects, {} recordings\n", *file, info.synthetic ? "SYNTHETIC " : "", info.dataset,
-                 set.count(), info.options.length, info.subjects.size(), info.recordings.size());
+      fmt::print("{}: {}{}, {} windows (1, 3, {}), {} subjects, {} recordings\n", *file, info.synthetic ? "SYNTHETIC " : "",
+                 info.dataset, set.count(), info.options.length, info.subjects.size(), info.recordings.size());
       fmt::print("preset {}: label {}, axes {}, windows {} recordings{}\n\n", info.options.preset, name(info.options.label),
                  name(info.options.axis_layout), info.options.across_recordings ? "across" : "within",
                  info.options.resample_hz > 0 ? fmt::format(", resampled to {} Hz", info.options.resample_hz) : "");

@@ -24,13 +24,14 @@ struct Part {
 };
 
 void print_task(const std::string& part, int task, const TaskMetrics& metrics, const std::vector<std::string>& names) {
-  fmt::print("\n{}, task {}: accuracy {:.2f} %, macro F1 {:.2f} %, {} windows\n", part, task, 100 * metrics.accuracy, 100 * metrics.macro_f1,
-             metrics.windows());
+  fmt::print("\n{}, task {}: accuracy {:.2f} %, macro F1 {:.2f} %, {} windows\n", part, task, 100 * metrics.accuracy,
+             100 * metrics.macro_f1, metrics.windows());
   std::vector<std::vector<std::string>> rows;
   auto percent = [](double x) { return fmt::format("{:.2f}", 100 * x); };
   for (std::size_t c = 0; c < metrics.per_class.size() && c < names.size(); ++c) {
     const ClassMetrics& m = metrics.per_class[c];
-    rows.push_back({names[c], std::to_string(m.support), percent(m.accuracy), percent(m.sensitivity), percent(m.ppv), percent(m.npv), percent(m.f1)});
+    rows.push_back({names[c], std::to_string(m.support), percent(m.accuracy), percent(m.sensitivity), percent(m.ppv),
+                    percent(m.npv), percent(m.f1)});
   }
   print_columns({"class", "windows", "accuracy", "sensitivity", "PPV", "NPV", "F1"}, rows);
 }
@@ -48,8 +49,9 @@ int evaluate_command(const EvaluateOptions& o) {
   const WindowSet windows = load_prepared(data, ValueCheck::all);
   const auto context = o.device.context();
   const LoadedModel loaded = load_weights(*context, weights);
-  check<InputError>(loaded.info.task1_classes == windows.info.task1_names && loaded.info.task2_classes == windows.info.task2_names,
-                    "{}: its classes are not those of {}", data, weights);
+  check<InputError>(
+      loaded.info.task1_classes == windows.info.task1_names && loaded.info.task2_classes == windows.info.task2_names,
+      "{}: its classes are not those of {}", data, weights);
   check<InputError>(loaded.info.window[2] == windows.info.options.length, "{}: windows of {} samples, the model takes {}", data,
                     windows.info.options.length, loaded.info.window[2]);
   const DeviceData device_data(*context, windows, 256);
@@ -74,8 +76,9 @@ int evaluate_command(const EvaluateOptions& o) {
   if (o.json) {
     Json json = {{"weights", weights}, {"data", data}, {"synthetic", windows.info.synthetic}};
     for (const Part& part : parts)
-      json[part.name] = {{"loss", part.measured.loss}, {"task1", to_json(part.measured.task1)}, {"task2", to_json(part.measured.task2)}};
-    fmt::print("{}\n", json.dump(2));
+      json[part.name] = {
+          {"loss", part.measured.loss}, {"task1", to_json(part.measured.task1)}, {"task2", to_json(part.measured.task2)}};
+    fmt::print("{}\n", dump(json, 2));
     return ok;
   }
   fmt::print("{}{} on {}\n", windows.info.synthetic ? "SYNTHETIC data: " : "", weights, data);
@@ -89,7 +92,8 @@ int evaluate_command(const EvaluateOptions& o) {
 }  // namespace
 
 void add_evaluate(CLI::App& root, Command& command) {
-  auto* app = root.add_subcommand("evaluate", "Measure trained weights: the val and test parts of their run, or any prepared file");
+  auto* app =
+      root.add_subcommand("evaluate", "Measure trained weights: the val and test parts of their run, or any prepared file");
   auto o = std::make_shared<EvaluateOptions>();
   app->add_option("--run", o->run, "Run directory: its best weights on its own val and test parts");
   app->add_option("--weights", o->weights, "Weights file, with --data");

@@ -15,17 +15,20 @@ namespace {
 
 using namespace retort;
 
-/// One line on stderr, whatever is in the message: file names may hold line ends.
-void complain(std::string message) {
-  for (char& c : message)
+/// One line of text on stderr, whatever is in the message: file names and torn files may hold line ends and bytes that are no
+/// UTF-8.
+void complain(const std::string& message) {
+  auto text = Json::parse(command::dump(message)).get<std::string>();
+  for (char& c : text)
     if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  fmt::print(stderr, "retort: {}\n", message);
+  fmt::print(stderr, "retort: {}\n", text);
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"Retort: self-distillation for two-task learning on wearable accelerometers.\n"
-               "Start with: retort data synth, retort data prepare, retort train, retort report.",
-               "retort"};
+  CLI::App app{
+      "Retort: self-distillation for two-task learning on wearable accelerometers.\n"
+      "Start with: retort data synth, retort data prepare, retort train, retort report.",
+      "retort"};
   app.set_version_flag("--version", std::string(version()));
   app.set_config("--config", "", "Read options of the subcommand from a TOML file; the command line wins");
   app.config_formatter(std::make_shared<command::ConfigFile>(app));
@@ -52,7 +55,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const auto unknown = app.remaining(true);
-    if (!unknown.empty() && !unknown.front().starts_with('-') && dynamic_cast<const CLI::RequiredError*>(&error))
+    if (!unknown.empty() && dynamic_cast<const CLI::RequiredError*>(&error))
       complain(fmt::format("unknown subcommand or argument '{}' (see --help)", unknown.front()));
     else
       complain(fmt::format("{} (see --help)", error.what()));

@@ -54,7 +54,7 @@ int predict(const PredictOptions& o) {
                          {"recording", windows.info.recordings[static_cast<std::size_t>(windows.recording[w])]},
                          {"task1", task_json(std::span(p1).subspan(i * c1, c1), loaded.info.task1_classes)},
                          {"task2", task_json(std::span(p2).subspan(i * c2, c2), loaded.info.task2_classes)}};
-      fmt::print("{}\n", line.dump());
+      fmt::print("{}\n", dump(line));
     }
     begin += size;
   }
@@ -68,7 +68,8 @@ void add_predict(CLI::App& root, Command& command) {
   auto o = std::make_shared<PredictOptions>();
   app->add_option("--weights", o->weights, "Weights file of a run, e.g. RUN_DIR/best.safetensors")->required();
   app->add_option("--input", o->input, "Raw file (or directory of them)")->required();
-  add_choice(*app, "--dataset", o->dataset, {"sleep", "mhealth", "wisdm"}, "Format of the input; default: that of the weights' data");
+  add_choice(*app, "--dataset", o->dataset, {"sleep", "mhealth", "wisdm"},
+             "Format of the input; default: that of the weights' data");
   app->add_flag("--lenient", o->lenient, "Accept files in which more than 1 % of the lines are bad");
   o->device.add(*app);
   app->callback([=, &command] { command.run = [=] { return predict(*o); }; });

@@ -4,8 +4,8 @@
 #include "retort/distill/report/table.h"
 #include "retort/examples/retort/command.h"
 
-#include <iostream>
 #include <unistd.h>
+#include <iostream>
 
 namespace retort::command {
 
@@ -20,7 +20,8 @@ void add_report(CLI::App& root, Command& command) {
       std::vector<RunRecord> runs;
       for (const auto& directory : *directories) runs.push_back(load_run(directory));
       print_table(std::cout, runs, table_style(STDOUT_FILENO));
-      const auto page = out->empty() ? std::filesystem::path(directories->front()) / run_files::report : std::filesystem::path(*out);
+      const auto page =
+          out->empty() ? std::filesystem::path(directories->front()) / run_files::report : std::filesystem::path(*out);
       write_report(page, runs);
       std::cout << "report: " << page.string() << std::endl;
       return ok;

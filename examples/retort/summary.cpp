@@ -14,7 +14,8 @@ struct SummaryOptions {
 
 int summarise(const SummaryOptions& o) {
   check<InputError>(o.input.size() == 4, "--input takes four sizes, e.g. 1,1,3,100, not {}", o.input.size());
-  check<InputError>(o.classes.size() == 2 && o.classes[0] > 0 && o.classes[1] > 0, "--classes takes two positive numbers, e.g. 12,3");
+  check<InputError>(o.classes.size() == 2 && o.classes[0] > 0 && o.classes[1] > 0,
+                    "--classes takes two positive numbers, e.g. 12,3");
   for (const std::int64_t size : o.input) check<InputError>(size > 0, "--input: every size must be positive, not {}", size);
   Context context;
   const nn::ModelSpec spec{o.arch, Shape(std::span(o.input).subspan(1)), {o.classes[0], o.classes[1]}, 0};
@@ -29,9 +30,9 @@ int summarise(const SummaryOptions& o) {
                         {"output", std::vector(layer.output.sizes().begin(), layer.output.sizes().end())},
                         {"parameters", layer.parameters},
                         {"flops", layer.flops * o.input[0]}});
-    const Json json = {{"arch", o.arch},   {"method", o.method},         {"input", o.input}, {"classes", o.classes},
+    const Json json = {{"arch", o.arch},   {"method", o.method},       {"input", o.input}, {"classes", o.classes},
                        {"layers", layers}, {"parameters", parameters}, {"flops", flops}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", dump(json, 2));
     return ok;
   }
   fmt::print("{}, input ({}), classes {} and {}\n\n", o.arch, fmt::join(o.input, ", "), o.classes[0], o.classes[1]);

@@ -9,10 +9,10 @@
 #include "retort/examples/retort/command.h"
 #include "retort/nn/models/model.h"
 
+#include <unistd.h>
 #include <cstdio>
 #include <iostream>
 #include <optional>
-#include <unistd.h>
 
 namespace retort::command {
 
@@ -31,8 +31,8 @@ struct TrainOptions {
     overrides.emplace_back(option, [this, member](RunConfig& config) { config.*member = given.*member; });
     return option;
   }
-  CLI::Option* choice(CLI::App& app, const std::string& flag, std::string RunConfig::*member, const std::vector<std::string>& choices,
-                      const std::string& help) {
+  CLI::Option* choice(CLI::App& app, const std::string& flag, std::string RunConfig::*member,
+                      const std::vector<std::string>& choices, const std::string& help) {
     return field(app, flag, member, help)->check(CLI::IsMember(choices))->type_name("NAME");
   }
   bool was_given(const std::string& flag) const {
@@ -63,8 +63,8 @@ DataIdentity identify(const std::string& path, const WindowSet& windows) {
 void expect_same(const RunConfig& before, const RunConfig& after, const std::string& directory) {
   const Json a = to_json(before), b = to_json(after);
   for (const auto& [key, value] : a.items())
-    check<InputError>(key == "threads" || b.at(key) == value, "{}: the run has {} = {}, not {}; a resumed run keeps its options", directory,
-                      key, value.dump(), b.at(key).dump());
+    check<InputError>(key == "threads" || b.at(key) == value, "{}: the run has {} = {}, not {}; a resumed run keeps its options",
+                      directory, key, dump(value), dump(b.at(key)));
 }
 
 RunConfig configure(const TrainOptions& options) {
@@ -76,10 +76,11 @@ RunConfig configure(const TrainOptions& options) {
     options.apply(config);
     if (!options.data.empty()) config.data.path = options.data;
     const DataIdentity now = identify(config.data.path, load_prepared(config.data.path));
-    check<InputError>(now.sha256 == before.data.sha256, "{}: not the data this run began with (sha256 {}..., was {}...)", config.data.path,
-                      now.sha256.substr(0, 12), before.data.sha256.substr(0, 12));
+    check<InputError>(now.sha256 == before.data.sha256, "{}: not the data this run began with (sha256 {}..., was {}...)",
+                      config.data.path, now.sha256.substr(0, 12), before.data.sha256.substr(0, 12));
     config.data = before.data;
     expect_same(before, config, options.out);
+    if (!options.data.empty()) config.data.path = options.data;  // the same bytes at another place
     return config;
   }
   check<InputError>(!options.data.empty(), "--data is required (a file made by `retort data prepare`)");
@@ -102,9 +103,10 @@ int train(const TrainOptions& options) {
   Context context(parse_device(config.device), static_cast<int>(config.threads));
   Trainer trainer(context, windows, config, options.out);
   fmt::print("{}\n", describe(context.device()));
-  fmt::print("{}{}, {} windows: {} train, {} val, {} test ({} split); {}, {}, {} parameters\n", config.data.synthetic ? "SYNTHETIC " : "",
-             config.data.dataset, windows.count(), trainer.split().train.size(), trainer.split().val.size(), trainer.split().test.size(),
-             config.split, config.method, config.arch, trainer.state().model().parameter_count());
+  fmt::print("{}{}, {} windows: {} train, {} val, {} test ({} split)\n", config.data.synthetic ? "SYNTHETIC " : "",
+             config.data.dataset, windows.count(), trainer.split().train.size(), trainer.split().val.size(),
+             trainer.split().test.size(), config.split);
+  fmt::print("{}, {}, {} parameters\n", config.method, config.arch, trainer.state().model().parameter_count());
   for (const auto& warning : trainer.split().warnings) fmt::print("note: {}\n", warning);
   if (config.preset != config.data.preset)
     fmt::print("note: the {} preset trains on windows of the {} preset\n", config.preset, config.data.preset);
@@ -150,26 +152,35 @@ void add_train(CLI::App& root, Command& command) {
   app->add_option("--out", o->out, "Run directory to write")->required();
   o->choice(*app, "--method", &RunConfig::method, method_names(), "Training method");
   o->choice(*app, "--arch", &RunConfig::arch, nn::architectures(), "Model")->default_str("[preset]");
-  o->choice(*app, "--preset", &RunConfig::preset, {"released", "paper", "strict"}, "Bundle of model, split and selection")->default_str("[data]");
-  o->field(*app, "--epochs", &RunConfig::epochs, "Passes over the training windows (Born-Again: in each of its two stages)");
-  o->field(*app, "--batch", &RunConfig::batch, "Windows a step");
-  o->field(*app, "--lr", &RunConfig::lr, "Adam's learning rate");
-  o->field(*app, "--alpha", &RunConfig::alpha, "Weight of task 1 against task 2, in [0, 1]");
-  o->field(*app, "--lambda", &RunConfig::lambda, "Weight of the distillation term; the method's: 0.5, sd-dropout 1")->default_str("[method]");
-  o->field(*app, "--tau", &RunConfig::tau, "Temperature of the distillation; the method's: 3, sd-dropout 2")->default_str("[method]");
-  o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]");
+  o->choice(*app, "--preset", &RunConfig::preset, {"released", "paper", "strict"}, "Bundle of model, split and selection")
+      ->default_str("[data]");
+  o->field(*app, "--epochs", &RunConfig::epochs, "Passes over the training windows (Born-Again: in each of its two stages)")
+      ->check(CLI::Range(1, 1000000));
+  o->field(*app, "--batch", &RunConfig::batch, "Windows a step")->check(CLI::Range(2, 1000000));
+  o->field(*app, "--lr", &RunConfig::lr, "Adam's learning rate")->check(CLI::PositiveNumber);
+  o->field(*app, "--alpha", &RunConfig::alpha, "Weight of task 1 against task 2, in [0, 1]")->check(CLI::Range(0.0, 1.0));
+  o->field(*app, "--lambda", &RunConfig::lambda, "Weight of the distillation term; the method's: 0.5, sd-dropout 1")
+      ->check(CLI::NonNegativeNumber)
+      ->default_str("[method]");
+  o->field(*app, "--tau", &RunConfig::tau, "Temperature of the distillation; the method's: 3, sd-dropout 2")
+      ->check(CLI::PositiveNumber)
+      ->default_str("[method]");
+  o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]")->check(CLI::Range(0.0, 1.0));
   o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy"}, "How the teacher's running statistics follow");
-  o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")->default_str("[preset]");
+  o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")
+      ->default_str("[preset]");
   o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");
   o->field(*app, "--folds", &RunConfig::folds, "Folds of the training part");
   o->field(*app, "--train-fraction", &RunConfig::train_fraction, "Share of the training part that is used, in (0, 1]");
-  o->field(*app, "--seed", &RunConfig::seed, "Of weights, shuffling, dropout and split");
-  o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested")->default_str("[preset]");
+  o->field(*app, "--seed", &RunConfig::seed, "Of weights, shuffling, dropout and split")->check(CLI::NonNegativeNumber);
+  o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested")
+      ->default_str("[preset]");
   o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
   o->field(*app, "--threads", &RunConfig::threads, "Host threads; 0: all that this process may use")->check(CLI::Range(0, 1024));
   o->field(*app, "--init", &RunConfig::init, "Start from these weights instead of random ones")->type_name("FILE");
-  o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit");
-  o->field(*app, "--log-every", &RunConfig::log_every, "Log the losses of every n-th step; 0: none");
+  o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit")->check(CLI::NonNegativeNumber);
+  o->field(*app, "--log-every", &RunConfig::log_every, "Log the losses of every n-th step; 0: none")
+      ->check(CLI::NonNegativeNumber);
   app->add_flag("--no-shuffle", o->no_shuffle, "Batches in file order");
   app->add_flag("--resume", o->resume, "Go on with the interrupted run in --out, bit for bit");
   app->callback([=, &command] { command.run = [=] { return train(*o); }; });

@@ -1,29 +1,42 @@
 #include "retort/nn/models/model.h"
 
+#include "retort/nn/models/anpo_net.h"
 #include "retort/nn/models/mtl_net.h"
+#include "retort/nn/models/recurrent_net.h"
 
 namespace retort::nn {
 
 namespace {
 
-struct Form {
+struct Architecture {
   const char* name;
-  bool batch_norm;
-  Axes axes;
+  std::unique_ptr<TwoTaskModel> (*make)(Context&, const ModelSpec&);
 };
 
-// The three named forms of MTL-net (docs/architectures.md says where each comes from).
-constexpr Form forms[] = {
-    {"mtl-net", true, Axes::channels},
-    {"mtl-net-paper", true, Axes::rows},
-    {"mtl-net-released", false, Axes::rows},
-};
-
-const Form& find_form(const std::string& name) {
-  for (const Form& form : forms)
-    if (form.name == name) return form;
-  fail<InputError>("unknown architecture '{}'; known are {}", name, fmt::join(architectures(), ", "));
+template <bool batch_norm, Axes axes>
+std::unique_ptr<TwoTaskModel> mtl_net(Context& context, const ModelSpec& spec) {
+  return std::make_unique<MtlNet>(context, spec, MtlNetForm{batch_norm, axes});
 }
+
+template <Cell cell, bool bidirectional>
+std::unique_ptr<TwoTaskModel> recurrent_net(Context& context, const ModelSpec& spec) {
+  return std::make_unique<RecurrentNet>(context, spec, cell, bidirectional);
+}
+
+std::unique_ptr<TwoTaskModel> anpo_net(Context& context, const ModelSpec& spec) {
+  return std::make_unique<AnpoNet>(context, spec);
+}
+
+// The three forms of MTL-net and its rivals (docs/architectures.md says where each comes from).
+constexpr Architecture table[] = {
+    {"mtl-net", mtl_net<true, Axes::channels>},
+    {"mtl-net-paper", mtl_net<true, Axes::rows>},
+    {"mtl-net-released", mtl_net<false, Axes::rows>},
+    {"lstm", recurrent_net<Cell::lstm, false>},
+    {"bilstm", recurrent_net<Cell::lstm, true>},
+    {"gru", recurrent_net<Cell::gru, false>},
+    {"anpo-net", anpo_net},
+};
 
 /// Two nets that share nothing, one a task.
 class SingleTaskPair final : public TwoTaskModel {
@@ -64,13 +77,14 @@ std::int64_t TwoTaskModel::flops() const {
 
 std::vector<std::string> architectures() {
   std::vector<std::string> names;
-  for (const Form& form : forms) names.emplace_back(form.name);
+  for (const Architecture& architecture : table) names.emplace_back(architecture.name);
   return names;
 }
 
 std::unique_ptr<TwoTaskModel> make_model(Context& context, const ModelSpec& spec) {
-  const Form& form = find_form(spec.architecture);
-  return std::make_unique<MtlNet>(context, spec, MtlNetForm{form.batch_norm, form.axes});
+  for (const Architecture& architecture : table)
+    if (spec.architecture == architecture.name) return architecture.make(context, spec);
+  fail<InputError>("unknown architecture '{}'; known are {}", spec.architecture, fmt::join(architectures(), ", "));
 }
 
 std::unique_ptr<TwoTaskModel> make_single_task_pair(Context& context, const ModelSpec& spec) {

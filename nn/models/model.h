@@ -18,9 +18,9 @@ struct LayerSummary {
 
 struct ModelSpec {
   std::string architecture = "mtl-net";
-  Shape window{1, 3, 100};                       ///< one input, without the batch: (1, axes, length)
-  std::array<std::int64_t, 2> classes{12, 3};    ///< outputs of the two heads; 0 leaves a head out (single-task nets)
-  std::uint64_t seed = 0;                        ///< of the initial weights
+  Shape window{1, 3, 100};                     ///< one input, without the batch: (1, axes, length)
+  std::array<std::int64_t, 2> classes{12, 3};  ///< outputs of the two heads; 0 leaves a head out (single-task nets)
+  std::uint64_t seed = 0;                      ///< of the initial weights
 };
 
 /// Logits of both tasks, (N, classes); undefined for a head that was left out.
@@ -33,8 +33,8 @@ class TwoTaskModel : public Module {
   /// windows: (N, 1, axes, length).
   virtual Logits forward(const Tensor& windows) const { return heads(features(windows)); }
 
-  /// The shared representation (N, F), and the heads on it: methods that work between the two use these. A pair of single-task nets
-  /// has no shared representation and throws.
+  /// The shared representation (N, F), and the heads on it: methods that work between the two use these. A pair of single-task
+  /// nets has no shared representation and throws.
   virtual Tensor features(const Tensor& windows) const = 0;
   virtual Logits heads(const Tensor& features) const = 0;
   virtual std::int64_t feature_count() const = 0;
@@ -42,12 +42,12 @@ class TwoTaskModel : public Module {
   virtual std::array<std::int64_t, 2> outputs() const = 0;
 
   /// Layers with parameters and FLOPs of one window's forward pass, counted as table 7 of the paper does: two per multiply-add of
-  /// convolutions and linear layers, nothing for biases, activations, pooling and normalisation.
+  /// convolutions, linear and recurrent layers, nothing for biases, activations, pooling and normalisation.
   virtual std::vector<LayerSummary> summary() const = 0;
   std::int64_t flops() const;
 };
 
-/// Names that make_model knows: "mtl-net", "mtl-net-paper", "mtl-net-released".
+/// Names that make_model knows: "mtl-net", "mtl-net-paper", "mtl-net-released", "lstm", "bilstm", "gru", "anpo-net".
 std::vector<std::string> architectures();
 
 /// A freshly initialised model; throws InputError listing the names for an unknown architecture.

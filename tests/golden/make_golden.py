@@ -24,6 +24,7 @@ import torch
 import hashed
 import metric_fixtures
 import op_fixtures
+import recurrent_fixtures
 import safetensors_io
 import training_fixtures
 
@@ -34,7 +35,8 @@ def makers():
     """File name -> function that returns (arrays, metadata), or a dict for JSON."""
     files = {"ops.safetensors": op_fixtures.make, "optimizers.safetensors": training_fixtures.optimizers,
              "ema.safetensors": training_fixtures.ema, "sd_dropout.safetensors": training_fixtures.sd_dropout,
-             "cross_task.safetensors": training_fixtures.cross_task, "metrics.json": metric_fixtures.make}
+             "cross_task.safetensors": training_fixtures.cross_task, "metrics.json": metric_fixtures.make,
+             "recurrent.safetensors": recurrent_fixtures.make}
     for form in training_fixtures.FORMS:
         files["model_%s.safetensors" % form] = lambda form=form: training_fixtures.model(form)
         files["smooth_distill_%s.safetensors" % form] = lambda form=form: training_fixtures.smooth_distill(form)

@@ -1,0 +1,241 @@
+#include "retort/distill/grid_results.h"
+
+#include "retort/core/file.h"
+#include "retort/distill/grid_keys.h"
+#include "retort/distill/presets.h"
+#include "retort/distill/report/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace retort {
+namespace fs = std::filesystem;
+namespace {
+
+/// The paper's table 8.
+struct PublishedTest {
+  std::string_view a, b;
+  double accuracy, f1;
+};
+constexpr PublishedTest table8[] = {
+    {"single-task", "multi-task", 0.0421, 0.0418},    {"single-task", "sd-dropout", 0.4631, 0.4420},
+    {"single-task", "born-again", 0.0003, 0.0003},    {"single-task", "smooth-distill", 0.0001, 0.0001},
+    {"multi-task", "sd-dropout", 0.0099, 0.0091},     {"multi-task", "born-again", 0.0011, 0.0011},
+    {"multi-task", "smooth-distill", 0.0003, 0.0004}, {"sd-dropout", "born-again", 0.0005, 0.0005},
+    {"sd-dropout", "smooth-distill", 0.0006, 0.0006}, {"born-again", "smooth-distill", 0.7173, 0.7431},
+};
+
+/// Whether the paper's table 5 stands beside a row: an MTL-net, and of everything the grid varies the published value.
+bool as_published(const Plan& plan, const RunConfig& config) {
+  const RunConfig usual = default_config(config.preset, config.method);
+  return config.arch.starts_with("mtl-net") && std::ranges::all_of(plan.keys, [&](const std::string& key) {
+           return key == "method" || key == "arch" || option_text(config, key) == option_text(usual, key);
+         });
+}
+
+std::vector<std::string> key_values(const Plan& plan, const RunConfig& config) {
+  std::vector<std::string> values;
+  for (const std::string& key : plan.keys) values.push_back(option_text(config, key));
+  return values;
+}
+
+/// The positions of a row's values among the grid's, for sorting rows as the file lists them.
+std::vector<std::size_t> key_order(const Plan& plan, const RunConfig& config) {
+  std::vector<std::size_t> order;
+  const Json json = to_json(config);
+  for (const std::string& key : plan.keys) {
+    const auto entry = std::ranges::find(plan.grid, key, &GridEntry::key);
+    if (entry == plan.grid.end()) continue;
+    auto at = std::ranges::find_if(entry->values, [&](const Json& v) { return v == json.at(key); });
+    if (at == entry->values.end()) at = std::ranges::find(entry->values, Json(preset_arch));  // it became a name
+    order.push_back(static_cast<std::size_t>(at - entry->values.begin()));
+  }
+  return order;
+}
+
+struct PairKey {
+  std::uint64_t seed;
+  std::int64_t fold;  ///< -1: the mean over folds
+  auto operator<=>(const PairKey&) const = default;
+};
+
+std::map<PairKey, double> paired_values(const GridRow& row, const Figure& figure, bool by_seed) {
+  std::map<PairKey, double> out;
+  const auto values = row.values(figure);
+  if (by_seed)
+    for (const auto& [seed, value] : seed_means(values)) out[{seed, -1}] = value;
+  else
+    for (const auto& [seed, fold, value] : values) out[{seed, fold}] = value;
+  return out;
+}
+
+/// Folds that only one of two rows has finished would make unlike means: a seed counts where both have the same folds.
+bool same_folds(const GridRow& a, const GridRow& b, std::uint64_t seed) {
+  const auto folds = [&](const GridRow& row) {
+    std::set<std::int64_t> out;
+    for (const FinishedRun& run : row.runs)
+      if (run.run->config.seed == seed) out.insert(run.run->config.fold);
+    return out;
+  };
+  return folds(a) == folds(b);
+}
+
+void compare(Comparison& c, const GridRow& a, const GridRow& b) {
+  const auto of_a = paired_values(a, c.figure, c.by_seed), of_b = paired_values(b, c.figure, c.by_seed);
+  std::vector<double> left, right, difference;
+  for (const auto& [key, value] : of_a) {
+    const auto other = of_b.find(key);
+    if (other == of_b.end() || (c.by_seed && !same_folds(a, b, key.seed))) continue;
+    left.push_back(value), right.push_back(other->second), difference.push_back(value - other->second);
+  }
+  c.pairs = std::ssize(left);
+  c.difference = mean_deviation(difference).mean;
+  c.t = paired_t_test(left, right);
+  c.wilcoxon = wilcoxon_signed_rank(left, right);
+}
+
+void correct(std::span<Comparison> family) {
+  std::vector<double> t, w;
+  for (const Comparison& c : family) t.push_back(c.t.p), w.push_back(c.wilcoxon.p);
+  t = holm(t), w = holm(w);
+  for (std::size_t i = 0; i < family.size(); ++i) family[i].t_holm = t[i], family[i].wilcoxon_holm = w[i];
+}
+
+/// All pairs of rows of one stratum, figure and kind of pairs.
+std::vector<Comparison> family(const std::vector<const GridRow*>& rows, std::size_t key, const Plan& plan, const Figure& figure,
+                               bool by_seed) {
+  std::vector<Comparison> out;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t j = i + 1; j < rows.size(); ++j) {
+      Comparison c;
+      c.key = plan.keys[key];
+      c.a = rows[i]->keys[key], c.b = rows[j]->keys[key];
+      c.stratum = rows[i]->keys;
+      c.stratum.erase(c.stratum.begin() + static_cast<std::ptrdiff_t>(key));
+      c.figure = figure;
+      c.by_seed = by_seed;
+      compare(c, *rows[i], *rows[j]);
+      if (rows[i]->published && rows[j]->published && rows[i]->published->dataset == "sleep" && figure.task == 1)
+        c.published = published_p(figure.metric(), c.a, c.b);
+      out.push_back(std::move(c));
+    }
+  correct(out);
+  return out;
+}
+
+/// The rows are compared in the first key that has several values, stratum by stratum of the others.
+std::vector<Comparison> compare_rows(const Plan& plan, const std::vector<GridRow>& rows) {
+  std::size_t key = 0;
+  const auto several = [&](std::size_t k) {
+    return std::ranges::any_of(rows, [&](const GridRow& row) { return row.keys[k] != rows[0].keys[k]; });
+  };
+  while (key < plan.keys.size() && !several(key)) ++key;
+  std::vector<Comparison> out;
+  if (key == plan.keys.size()) return out;
+  std::vector<std::pair<std::vector<std::string>, std::vector<const GridRow*>>> strata;
+  for (const GridRow& row : rows) {
+    auto others = row.keys;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(key));
+    auto found = std::ranges::find(strata, others, [](const auto& s) { return s.first; });
+    if (found == strata.end()) found = strata.insert(strata.end(), {others, {}});
+    found->second.push_back(&row);
+  }
+  for (const bool by_seed : {true, false})
+    for (const auto& [others, members] : strata)
+      for (const Figure& figure : grid_figures)
+        for (Comparison& c : family(members, key, plan, figure, by_seed)) out.push_back(std::move(c));
+  return out;
+}
+
+}  // namespace
+
+std::optional<double> FinishedRun::value(const Figure& figure) const {
+  const auto& part = figure.test ? summary.best.test : summary.best.val;
+  if (!part) return std::nullopt;
+  const TaskMetrics& task = figure.task == 1 ? part->task1 : part->task2;
+  return 100 * (figure.accuracy ? task.accuracy : task.macro_f1);
+}
+
+std::vector<SeedFoldValue> GridRow::values(const Figure& figure) const {
+  std::vector<SeedFoldValue> out;
+  for (const FinishedRun& run : runs)
+    if (const auto value = run.value(figure)) out.push_back({run.run->config.seed, run.run->config.fold, *value});
+  return out;
+}
+
+Interval GridRow::interval(const Figure& figure) const {
+  if (!figure.test || !figure.accuracy) return {std::nan(""), std::nan("")};
+  std::map<std::string, SubjectScore> scores;
+  for (const FinishedRun& run : runs)
+    for (std::size_t i = 0; i < run.subjects.subject.size(); ++i) {
+      SubjectScore& score = scores[run.subjects.subject[i]];
+      score.sum += 100 * static_cast<double>(figure.task == 1 ? run.subjects.correct1[i] : run.subjects.correct2[i]);
+      score.weight += static_cast<double>(run.subjects.windows[i]);
+    }
+  std::vector<SubjectScore> list;
+  for (const auto& [subject, score] : scores) list.push_back(score);
+  return bootstrap_interval(list);
+}
+
+std::optional<double> published_p(std::string_view metric, std::string_view a, std::string_view b) {
+  for (const PublishedTest& test : table8)
+    if ((test.a == a && test.b == b) || (test.a == b && test.b == a)) return metric == "accuracy" ? test.accuracy : test.f1;
+  return std::nullopt;
+}
+
+GridResults grid_results(const Plan& plan, const fs::path& runs) {
+  GridResults results{&plan, {}, {}, std::ssize(plan.runs), 0};
+  std::map<std::pair<std::vector<std::size_t>, std::vector<std::string>>, GridRow> rows;
+  for (const PlannedRun& run : plan.runs) {
+    const auto keys = key_values(plan, run.config);
+    GridRow& row = rows[{key_order(plan, run.config), keys}];
+    row.keys = keys;
+    ++row.planned;
+    if (as_published(plan, run.config)) row.published = find_published(run.config.method, run.config.data.dataset);
+    if (!run_finished(runs, run.id)) continue;
+    ++results.finished;
+    row.runs.push_back({&run, read_summary(runs / run.id), read_subjects(runs / run.id)});
+  }
+  for (auto& [order, row] : rows) results.rows.push_back(std::move(row));
+  results.comparisons = compare_rows(plan, results.rows);
+  return results;
+}
+
+/// One run of each row, all of the same seed and fold, so that the page can compare them; of the first such pair that most rows
+/// have.
+static std::vector<RunRecord> representatives(const GridResults& results, const fs::path& runs) {
+  std::map<PairKey, std::size_t> rows_with;
+  for (const GridRow& row : results.rows)
+    for (const FinishedRun& run : row.runs) ++rows_with[{run.run->config.seed, run.run->config.fold}];
+  if (rows_with.empty()) return {};
+  const auto chosen = std::ranges::max_element(rows_with, {}, [](const auto& item) { return item.second; })->first;
+  std::vector<RunRecord> records;
+  for (const GridRow& row : results.rows)
+    for (const FinishedRun& run : row.runs)
+      if (PairKey{run.run->config.seed, run.run->config.fold} == chosen) records.push_back(load_run(runs / run.run->id));
+  return records;
+}
+
+std::vector<fs::path> write_grid_results(const GridResults& results, const fs::path& directory, const fs::path& runs) {
+  fs::create_directories(directory);
+  std::vector<fs::path> written;
+  const auto write = [&](const char* file, const std::string& text) {
+    written.push_back(directory / file);
+    write_file_atomically(written.back(), text);
+  };
+  write("results.csv", results_csv(results));
+  write("results.tex", results_tex(results));
+  write("tests.csv", tests_csv(results));
+  write("classes.csv", classes_csv(results));
+  write("runs.csv", runs_csv(results));
+  write("times.csv", times_csv(results));
+  const auto records = representatives(results, runs);
+  if (records.empty()) return written;
+  written.push_back(directory / run_files::report);
+  write_report(written.back(), records);
+  return written;
+}
+
+}  // namespace retort

@@ -1,0 +1,116 @@
+"""`retort experiment` as its users meet it: refused before the first run, stopped and killed at random moments, gone on with.
+
+    experiment_command_test.py RETORT
+
+Standard library only.
+"""
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+RETORT = sys.argv[1]
+TABLES = ("results.csv", "results.tex", "tests.csv", "classes.csv", "runs.csv")
+GRID = """title = "Small"
+[grid]
+method = ["multi-task", "smooth-distill", "born-again"]
+fold = [0, 1]
+seed = [0, 1]
+epochs = 2
+train_fraction = 0.5
+"""
+
+
+class Experiment(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="retort-experiment-")
+        cls.data = cls.path("sleep.safetensors")
+        subprocess.run([RETORT, "data", "synth", "--out", cls.path("raw"), "--subjects", "7", "--seconds", "5"], check=True, capture_output=True)
+        subprocess.run([RETORT, "data", "prepare", "--dataset", "sleep", "--raw", cls.path("raw"), "--out", cls.data], check=True,
+                       capture_output=True)
+        with open(cls.path("grid.toml"), "w") as file:
+            file.write(GRID)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.directory.cleanup()
+
+    @classmethod
+    def path(cls, *names):
+        return os.path.join(cls.directory.name, *names)
+
+    def command(self, out, *more):
+        return [RETORT, "experiment", self.path("grid.toml"), "--data", self.data, "--out", self.path(out), "--threads", "1", *more]
+
+    def tables(self, out):
+        texts = {}
+        for name in TABLES:
+            with open(self.path(out, "grid", name)) as file:
+                texts[name] = file.read()
+        return texts
+
+    def test_killed_at_random_moments(self):
+        whole = subprocess.run(self.command("whole"), capture_output=True, text=True, timeout=300)
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        self.assertIn("12 runs", whole.stdout)
+        self.assertIn("SYNTHETIC", whole.stdout)
+        seed = random.randrange(2**32)
+        chance = random.Random(seed)
+        kills = 0
+        while True:
+            process = subprocess.Popen(self.command("broken", "--jobs", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                       start_new_session=True)
+            try:
+                process.wait(chance.uniform(0.1, 1.2) if kills < 10 else 300)
+                break
+            except subprocess.TimeoutExpired:
+                kills += 1
+            how = chance.choice(("interrupt", "terminate", "ctrl-c", "kill"))
+            if how == "ctrl-c":  # reaches the workers too
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.send_signal({"interrupt": signal.SIGINT, "terminate": signal.SIGTERM, "kill": signal.SIGKILL}[how])
+            error = process.communicate()[1].decode()
+            with self.subTest(seed=seed, kills=kills, how=how, error=error):
+                # A signal may come before the program has learnt to listen to it, or when its work is done.
+                self.assertIn(process.returncode, (130, 0, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL))
+                if process.returncode == 130:
+                    self.assertIn("the same command goes on", error)
+        error = process.communicate()[1].decode()
+        self.assertEqual(process.returncode, 0, (seed, error))
+        self.assertEqual(self.tables("broken"), self.tables("whole"), seed)
+
+    def test_refused_before_the_first_run(self):
+        with open(self.path("bad.toml"), "w") as file:
+            file.write(GRID.replace("smooth-distill", "smooth-distil"))
+        out = self.path("none")
+        for arguments, says in (([self.path("bad.toml")], "bad.toml:3: unknown method 'smooth-distil'"), (["table55"], "unknown experiment 'table55'"),
+                                (["table5", "--set", "epoch=3"], "unknown key 'epoch'"), (["table5", "--effort", "smok"], "no effort 'smok'"),
+                                (["table5", "--shard", "3/2"], "--shard 3/2"), (["table5", "--set", "folds=40", "--set", "split=subject"], "subjects"),
+                                (["lambda", "--set", "method=multi-task"], "lambda has 4 values but no effect")):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([RETORT, "experiment", *arguments, "--data", self.data, "--out", out], capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(says, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
+                self.assertFalse(os.path.exists(out))
+
+    def test_shards_and_dry_run(self):
+        listed = subprocess.run(self.command("shards", "--dry-run"), capture_output=True, text=True, timeout=60)
+        self.assertEqual(listed.stdout.count("seed 1"), 6)
+        self.assertFalse(os.path.exists(self.path("shards")))
+        few = ["--set", "method=multi-task", "--set", "epochs=1"]
+        first = subprocess.run(self.command("shards", "--shard", "1/2", *few), capture_output=True, text=True, timeout=100)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertIn("INCOMPLETE: 2 of 4 runs", first.stdout)
+        second = subprocess.run(self.command("shards", "--shard", "2/2", *few), capture_output=True, text=True, timeout=100)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        self.assertNotIn("INCOMPLETE", second.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
