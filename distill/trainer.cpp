@@ -112,7 +112,7 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
     context_.synchronize();
     finish_epoch(now() - begun);
     begun = now();
-    if (position_.epoch % config_.epochs == 0 && position_.epoch < total_epochs()) {
+    if (position_.epoch % config_.epochs == 0 && position_.epoch < total_epochs() && !out_of_steps()) {
       ++position_.stage;
       begin_stage();
     }

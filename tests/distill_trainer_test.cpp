@@ -171,6 +171,21 @@ TEST_CASE("split all trains on every window in file order without shuffling, and
   CHECK(state.step(data.gather(first)).values.to_vector()[0] == Approx(record.steps[0].loss).epsilon(1e-6));
 }
 
+TEST_CASE("a limit of steps may end a run anywhere, also where Born-Again's first stage ends") {
+  const WindowSet windows = toy_windows(100, 12);
+  RunConfig config = toy_config("born-again");
+  config.epochs = 1;
+  Context context(Device::cpu, 1);
+  const auto stage = Trainer(context, windows, config, "unused").steps_per_epoch();
+  for (const std::int64_t limit : {stage - 1, stage, stage + 1}) {
+    INFO(limit << " steps, " << stage << " a stage");
+    Scratch scratch;
+    config.max_steps = limit;
+    run(windows, config, scratch.path / "run");
+    CHECK(load_run(scratch.path / "run").summary->steps == limit);
+  }
+}
+
 TEST_CASE("weights can be used again without their run") {
   const WindowSet windows = toy_windows(100, 9);
   Scratch scratch;

@@ -1,6 +1,7 @@
 // retort train
 #include "retort/core/version.h"
 #include "retort/data/prepared.h"
+#include "retort/distill/experiment.h"
 #include "retort/distill/presets.h"
 #include "retort/distill/report/progress.h"
 #include "retort/distill/report/report.h"
@@ -46,17 +47,7 @@ struct TrainOptions {
 };
 
 DataIdentity identify(const std::string& path, const WindowSet& windows) {
-  const WindowInfo& info = windows.info;
-  return {path,
-          sha256_of_file(path),
-          info.dataset,
-          info.synthetic,
-          info.options.preset,
-          std::string(name(info.options.axis_layout)),
-          std::string(name(info.options.label)),
-          windows.count(),
-          info.task1_names,
-          info.task2_names};
+  return data_identity(windows, path, sha256_of_file(path));
 }
 
 /// What --resume changes must be nothing but how fast the rest runs.
