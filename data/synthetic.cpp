@@ -324,7 +324,7 @@ void write_wisdm(const Plan& plan, Writer& writer) {
   constexpr std::string_view codes = "ABCDEFGHIJKLMOPQRS";
   constexpr std::array<std::string_view, 2> devices = {"phone", "watch"};
   constexpr std::array<motion::Sensor, 2> sensors = {{{0.05, 2 * gravity, 1.0 / 1024}, {0.08, 2 * gravity, 1.0 / 512}}};
-  constexpr std::array<Vec3, 2> up = {{{0, gravity, 0}, {-gravity, 0, 0}}};
+  constexpr Vec3 up = {0, gravity, 0};
   std::string text;
   for (std::int32_t subject = 0; subject < plan.subjects; ++subject)
     for (std::size_t device = 0; device < 2; ++device) {
@@ -332,13 +332,16 @@ void write_wisdm(const Plan& plan, Writer& writer) {
       std::int64_t rows = 0;
       const double hz = device == 0 && subject % 4 == 3 ? 50 : 20;
       Random clock = stream(plan, 10, subject, device), person = stream(plan, 11, subject);
-      // A phone goes into the pocket either way up, screen in or out.
+      // A phone goes into the pocket either way up, screen in or out, and lies there askew. A watch is turned by a right angle, its
+      // x axis along the forearm, to one side or the other with the wrist it is worn on; it sits more or less straight. So neither is
+      // told from the other by gravity alone.
       const auto flip = static_cast<double>(person.below(4));
-      const motion::Rotation worn =
-          device == 0 ? motion::rotation(0, std::fmod(flip, 2) * 180, flip < 2 ? 0 : 180) : motion::rotation(0, 0, 0);
+      const double askew = person.uniform(-80, 80), side = person.below(2) == 0 ? 90 : -90, slip = 25 * person.normal();
+      const motion::Rotation worn = device == 0 ? motion::rotation(0, std::fmod(flip, 2) * 180, (flip < 2 ? 0 : 180) + askew)
+                                                : motion::rotation(0, slip, side + slip);
       auto now = static_cast<std::int64_t>(clock.uniform(1e13, 4e14));
       for (std::size_t activity = 0; activity < wisdm_activities.size(); ++activity) {
-        ActivitySource source(plan, wisdm_activities[activity], subject, device, activity, up[device], worn,
+        ActivitySource source(plan, wisdm_activities[activity], subject, device, activity, up, worn,
                               2000 + 2 * activity + device);
         now += static_cast<std::int64_t>(clock.uniform(2e10, 6e11));  // a rest, then the next activity
         for (std::size_t i = samples(plan.seconds, hz); i > 0; --i, ++rows) {
