@@ -94,7 +94,18 @@ TEST_CASE("shapes, types and contexts that do not fit are named") {
   CHECK_THROWS_WITH(ops::reshape(x, {5, -1}), Contains("reshape") && Contains("5, -1"));
   CHECK_THROWS_WITH(Tensor::zeros(ctx, {2}).item(), Contains("item"));
   CHECK_THROWS_WITH(ops::sum(Tensor::zeros(ctx, {2})).backward(), Contains("does not depend"));
-  CHECK_THROWS_AS(Context(Device::cuda), DeviceError);
+  if (!is_available(Device::cuda)) CHECK_THROWS_AS(Context(Device::cuda), DeviceError);
+}
+
+TEST_CASE("tensors of two devices do not meet") {
+  if (!is_available(Device::cuda_sim)) {
+    WARN("skipped: this build has no second device");
+    return;
+  }
+  Context here, there(Device::cuda_sim, 1);
+  const Tensor a = Tensor::zeros(here, {2, 3}), b = Tensor::zeros(there, {2, 3});
+  CHECK_THROWS_WITH(ops::add(a, b), Contains("add") && Contains("on cuda_sim") && Contains("on cpu"));
+  CHECK_THROWS_WITH(ops::matmul(b, Tensor::zeros(here, {3, 4})), Contains("matmul") && Contains("on cpu"));
 }
 
 TEST_CASE("NoGrad records nothing and ends with its scope") {
