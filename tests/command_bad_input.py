@@ -238,7 +238,7 @@ class BadFiles(Scratch):
             self.fails("report", self.run_directory, "--out", directory, says=directory)
             self.fails("evaluate", "--run", directory, says="config.json")
             self.fails("train", "--resume", "--out", directory, says=directory)
-        self.fails("train", "--data", self.data, "--out", "x" * 300, says="xxx")
+        self.fails("train", "--data", self.data, "--out", "x" * 300, says="x" * 20)
 
     def test_a_run_is_not_overwritten(self):
         with self.untouched(self.run_directory):
