@@ -1,7 +1,7 @@
 #include "retort/data/loader.h"
 
 #include "retort/core/error.h"
-#include "retort/data/random.h"
+#include "retort/core/random.h"
 
 #include <algorithm>
 #include <utility>

@@ -4,7 +4,7 @@
 // movement (a sum of harmonics), plus noise; then it clips at its range and rounds to its resolution.
 #pragma once
 
-#include "retort/data/random.h"
+#include "retort/core/random.h"
 
 #include <array>
 #include <cstdint>

@@ -2,7 +2,7 @@
 
 #include "catch.h"
 #include "retort/core/error.h"
-#include "retort/data/random.h"
+#include "retort/core/random.h"
 #include "temp_directory.h"
 
 #include <algorithm>

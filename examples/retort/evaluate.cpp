@@ -1,7 +1,7 @@
 // retort evaluate
 #include "retort/data/prepared.h"
-#include "retort/data/split.h"
 #include "retort/distill/batches.h"
+#include "retort/distill/trainer.h"
 #include "retort/distill/weights.h"
 #include "retort/examples/retort/command.h"
 
@@ -60,12 +60,7 @@ int evaluate_command(const EvaluateOptions& o) {
     if (!indices.empty()) parts.push_back({name, evaluate(*loaded.model, device_data, indices, 0.5f)});
   };
   if (config && sha256_of_file(data) == config->data.sha256 && config->split != "all") {
-    SplitOptions options;
-    options.kind = parse_split_kind(config->split);
-    options.folds = static_cast<std::int32_t>(config->folds);
-    options.fold = static_cast<std::int32_t>(config->fold);
-    options.seed = config->seed;
-    const Split split = make_split(windows, options);
+    const Split split = run_split(windows, *config);
     add("val", split.val);
     add("test", split.test);
   } else {
