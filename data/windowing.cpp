@@ -1,6 +1,7 @@
 #include "retort/data/windowing.h"
 
 #include "retort/core/error.h"
+#include "retort/core/version.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +12,6 @@ namespace retort {
 
 std::string_view name(LabelRule rule) { return rule == LabelRule::majority ? "majority" : "last"; }
 std::string_view name(AxisLayout layout) { return layout == AxisLayout::transposed ? "transposed" : "interleaved"; }
-std::string_view data_version() { return RETORT_VERSION; }
-
 LabelRule parse_label_rule(std::string_view text) {
   if (text == "majority") return LabelRule::majority;
   if (text == "last") return LabelRule::last;
@@ -219,7 +218,7 @@ WindowInfo make_info(const RawDataset& data, const WindowOptions& options, std::
                   {},
                   data.sources,
                   options,
-                  std::string(data_version()),
+                  std::string(version()),
                   data.report.notes};
   std::map<std::string, std::int32_t> known;
   for (const Recording& recording : data.recordings) {

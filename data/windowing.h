@@ -83,7 +83,4 @@ std::vector<std::int64_t> count_labels(std::span<const std::int32_t> labels, std
 /// Cuts `data` into windows. Throws InputError for impossible options and when not one window results.
 WindowSet make_windows(const RawDataset& data, const WindowOptions& options);
 
-/// The version of this library, "0.1.0".
-std::string_view data_version();
-
 }  // namespace retort

@@ -1,6 +1,7 @@
 #include "retort/data/prepared.h"
 
 #include "catch.h"
+#include "retort/core/version.h"
 #include "retort/core/error.h"
 #include "retort/core/safetensors.h"
 #include "temp_directory.h"
@@ -75,7 +76,7 @@ TEST_CASE("a prepared file gives back windows, labels and everything known about
   CHECK(read.info.subjects == made.info.subjects);
   CHECK(read.info.recordings == made.info.recordings);
   CHECK(read.info.notes == made.info.notes);
-  CHECK(read.info.version == std::string(data_version()));
+  CHECK(read.info.version == std::string(version()));
   REQUIRE(read.info.sources.size() == 3);
   CHECK(read.info.sources[2].name == "dir/f2.txt");
   CHECK(read.info.sources[2].bytes == 123);
