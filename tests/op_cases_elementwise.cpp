@@ -1,6 +1,7 @@
 // Element-wise maps, reductions, dropout, copies.
 #include "op_cases.h"
 
+#include "retort/kernels/ref/batch.h"
 #include "retort/kernels/ref/copy.h"
 #include "retort/kernels/ref/dropout.h"
 #include "retort/kernels/ref/elementwise.h"
@@ -152,6 +153,33 @@ void add_copies(std::vector<OpCase>& table) {
   }
 }
 
+/// The third of `batches` or so; the last one may be short, as an epoch's is.
+void add_batches(std::vector<OpCase>& table) {
+  constexpr std::int64_t batches = 3;
+  for (const auto& [rows, columns, stride, source] :
+       {std::array<std::int64_t, 4>{1, 1, 1, 1}, {33, 7, 33, 31}, {64, 300, 64, 1009}, {37, 300, 64, 1009}, {31, 12, 37, 5}}) {
+    OpCase c{.op = "",
+             .label = fmt::format("gather ({},{}) of {}, stride {}", rows, columns, source, stride),
+             .tolerance = 0,
+             .work = static_cast<double>(rows * columns)};
+    c.input("order", batches * stride, Fill::index, source).input("batch", 1, Fill::index, batches);
+    c.input("data", source * columns).input("data1", source, Fill::index, 18).input("data2", source, Fill::index, 3);
+    c.output("windows", rows * columns).output("labels1", rows).as_integer().output("labels2", rows).as_integer();
+    table.push_back(c.bind(&BatchKernels::gather, ref::batch_gather<double>,
+                           [=, shape = BatchShape{rows, columns, stride}](auto f, Stream& s, const auto& a) {
+                             f(s, shape, a.ints("order"), a.ints("batch"), a["data"], a.ints("data1"), a.ints("data2"),
+                               a["windows"], a.ints("labels1"), a.ints("labels2"));
+                           }));
+  }
+  for (const std::int64_t n : {1, 5, 33, 1024}) {
+    OpCase c{.op = "", .label = fmt::format("record ({})", n), .tolerance = 0, .work = static_cast<double>(n)};
+    c.input("values", n, Fill::with_nan).accumulated("history", batches * n);  // the other batches' values must stay
+    c.add("batch", 1, Role::accumulated, Fill::index, batches);
+    table.push_back(c.bind(&BatchKernels::record, ref::batch_record<double>,
+                           [=](auto f, Stream& s, const auto& a) { f(s, n, a["values"], a["history"], a.ints("batch")); }));
+  }
+}
+
 }  // namespace
 
 void add_elementwise_cases(std::vector<OpCase>& table) {
@@ -171,6 +199,7 @@ void add_elementwise_cases(std::vector<OpCase>& table) {
     table.push_back(binary_backward(op, {7, 13, 7}, false, true));
   }
   add_copies(table);
+  add_batches(table);
 }
 
 }  // namespace retort::op_cases

@@ -5,6 +5,7 @@
 namespace retort {
 
 void register_eigen_kernels() {
+  eigen::register_batch();
   eigen::register_batch_norm();
   eigen::register_confusion();
   eigen::register_conv2d();

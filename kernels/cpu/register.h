@@ -5,6 +5,7 @@
 
 namespace retort::eigen {
 
+void register_batch();
 void register_batch_norm();
 void register_confusion();
 void register_conv2d();

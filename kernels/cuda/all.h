@@ -28,6 +28,8 @@ void register_normalize();
 template <Device>
 void register_copy();
 template <Device>
+void register_batch();
+template <Device>
 void register_confusion();
 template <Device>
 void register_optimizer();
@@ -46,6 +48,7 @@ void register_gpu_kernels() {
   register_distill<device>();
   register_normalize<device>();
   register_copy<device>();
+  register_batch<device>();
   register_confusion<device>();
   register_optimizer<device>();
 }

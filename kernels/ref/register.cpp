@@ -1,5 +1,6 @@
 // The reference implementations under the name "ref": what everything else is compared with.
 #include "retort/kernels/backends.h"
+#include "retort/kernels/ref/batch.h"
 #include "retort/kernels/ref/batch_norm.h"
 #include "retort/kernels/ref/confusion.h"
 #include "retort/kernels/ref/conv2d.h"
@@ -43,6 +44,7 @@ void register_ref_kernels() {
   add(L2NormalizeKernels{ref::l2_normalize_forward<float>, ref::l2_normalize_backward<float>});
   add(DropoutKernels{ref::dropout_apply<float>, ref::dropout_mask<float>});
   add(CopyKernels{ref::copy_strided<float>, ref::copy_gather<float>, ref::copy_gather_labels});
+  add(BatchKernels{ref::batch_gather<float>, ref::batch_record<float>});
   add(ConfusionKernels{ref::confusion_add<float>});
   add(LstmKernels{ref::lstm_forward<float>, ref::lstm_backward<float>});
   add(GruKernels{ref::gru_forward<float>, ref::gru_backward<float>});
