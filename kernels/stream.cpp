@@ -1,5 +1,6 @@
 #include "retort/kernels/stream.h"
 
+#include "retort/kernels/check.h"
 #include "retort/kernels/thread_team.h"
 
 #include <utility>
@@ -21,7 +22,8 @@ Stream::Stream(Stream&& other) noexcept
       threads_(std::move(other.threads_)),
       scratch_(std::exchange(other.scratch_, nullptr)),
       scratch_bytes_(std::exchange(other.scratch_bytes_, 0)),
-      counters_(std::exchange(other.counters_, nullptr)) {}
+      counters_(std::exchange(other.counters_, nullptr)),
+      tf32_(other.tf32_) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
@@ -29,6 +31,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(scratch_, other.scratch_);
   std::swap(scratch_bytes_, other.scratch_bytes_);
   std::swap(counters_, other.counters_);
+  std::swap(tf32_, other.tf32_);
   return *this;
 }
 
@@ -53,6 +56,12 @@ std::int32_t* Stream::counters() {
     table.fill_zero(counters_, counter_count * sizeof(std::int32_t));
   }
   return counters_;
+}
+
+void Stream::set_tf32(bool on) {
+  check<InputError>(!on || device_ != Device::cpu,
+                    "tf32: device cpu has no tensor cores; leave --tf32 out, or use --device cuda");
+  tf32_ = on;
 }
 
 void Stream::synchronize() { memory(device_).synchronize(); }

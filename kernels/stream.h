@@ -32,6 +32,11 @@ class Stream {
   static constexpr int counter_count = 1024;
   std::int32_t* counters();
 
+  /// Lets matrix products and convolutions use tensor cores, which round their factors to TF32 (10 bits of mantissa instead of
+  /// 23) and add in float. Off unless asked for. Throws InputError on a device that has none.
+  void set_tf32(bool on);
+  bool tf32() const { return tf32_; }
+
   /// Waits until all work launched so far has finished.
   void synchronize();
 
@@ -41,6 +46,7 @@ class Stream {
   void* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0;
   std::int32_t* counters_ = nullptr;
+  bool tf32_ = false;
 };
 
 }  // namespace retort
