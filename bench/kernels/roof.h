@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <vector>
 
 namespace retort::bench {
@@ -55,14 +56,12 @@ struct Roof {
   double bytes = 0;  ///< a second, counted as in STREAM triad: two arrays read, one written
 };
 
-inline Roof measure_roof(int threads) {
+inline double measure_flops(ThreadTeam& team) {
   auto chains = chains_baseline;
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) chains = chains_avx2;
   if (__builtin_cpu_supports("avx512f")) chains = chains_avx512;
 #endif
-  ThreadTeam team(threads);
-  Roof roof;
   constexpr long rounds = 20000;
   double flops = 0;
   const double time = fastest(300, [&] {
@@ -71,17 +70,52 @@ inline Roof measure_roof(int threads) {
       if (i == 0) flops = done * team.size();
     });
   });
-  roof.flops = flops / time;
-  constexpr std::int64_t n = 1 << 24, grain = 1 << 16;
-  std::vector<float> a(n), b(n, 1.0f), c(n, 2.0f);
+  return flops / time;
+}
+
+/// Of a triad over three arrays of n floats, each thread on its own piece (so that it finds it in its own cache again).
+inline double measure_bytes(ThreadTeam& team, std::int64_t n) {
+  std::vector<float> a(static_cast<std::size_t>(n)), b(a.size(), 1.0f), c(a.size(), 2.0f);
+  const std::int64_t piece = (n + team.size() - 1) / team.size(), passes = std::max<std::int64_t>(1, (1 << 20) / n);
   const double seconds = fastest(15, [&] {
-    team.for_ranges(n, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        a[static_cast<std::size_t>(i)] = b[static_cast<std::size_t>(i)] + 3.0f * c[static_cast<std::size_t>(i)];
+    team.run(team.size(), [&](std::int64_t task, int) {
+      const std::int64_t begin = task * piece, end = std::min(n, begin + piece);
+      float* to = a.data();
+      const float *x = b.data(), *y = c.data();
+      for (std::int64_t pass = 0; pass < passes; ++pass) {
+        for (std::int64_t i = begin; i < end; ++i) to[i] = x[i] + 3.0f * y[i];
+        asm volatile("" ::: "memory");
+      }
     });
   });
-  roof.bytes = 3.0 * sizeof(float) * static_cast<double>(n) / seconds;
-  return roof;
+  return 3.0 * sizeof(float) * static_cast<double>(n * passes) / seconds;
 }
+
+inline Roof measure_roof(int threads) {
+  ThreadTeam team(threads);
+  return {measure_flops(team), measure_bytes(team, 1 << 24)};
+}
+
+/// The roof with its steps: bandwidth by the size of what is worked on, measured when it is asked for and kept.
+class Machine {
+ public:
+  explicit Machine(int threads) : team_(threads), flops_(measure_flops(team_)) {}
+
+  double flops() const { return flops_; }
+
+  /// Bytes a second of a triad whose three arrays have this many bytes together, to the next power of two.
+  double bandwidth(double bytes) {
+    std::int64_t n = 1 << 10;
+    while (static_cast<double>(3 * n) * sizeof(float) < bytes && n < (1 << 24)) n *= 2;
+    const auto [at, is_new] = bandwidth_.try_emplace(n);
+    if (is_new) at->second = measure_bytes(team_, n);
+    return at->second;
+  }
+
+ private:
+  ThreadTeam team_;
+  double flops_;
+  std::map<std::int64_t, double> bandwidth_;
+};
 
 }  // namespace retort::bench

@@ -1,9 +1,10 @@
-// Times a whole training step (gather, forward, backward, losses, Adam, teacher) as `retort train` does it, and with --peer the same work
-// in PyTorch, taking turns in one run:
+// Times a whole training step (gather, forward, backward, losses, Adam, teacher) as `retort train` does it, and with --peer the
+// same work in PyTorch, taking turns in one run:
 //
 //   bench_step_step --form mtl-net --threads 2 --peer "/usr/bin/python3 bench/peers/torch_step.py"
 //
 // Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
+#include "retort/bench/step/meter.h"
 #include "retort/core/random.h"
 #include "retort/core/version.h"
 #include "retort/distill/batches.h"
@@ -12,8 +13,8 @@
 #include "retort/kernels/registry.h"
 #include "retort/kernels/thread_team.h"
 
-#include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -29,6 +30,7 @@ using namespace retort;
 struct Options {
   std::string form = "mtl-net", method = "smooth-distill", impl, peer, json;
   int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
+  bool breakdown = false, no_kernels = false;
 };
 
 /// Windows of noise: a step takes the same time whatever it learns.
@@ -69,10 +71,38 @@ std::vector<double> time_steps(TrainingState& state, const DeviceData& data, con
   return ms;
 }
 
+/// Where the time went, kernel by kernel, with the floor of each; the same as JSON.
+Json print_breakdown(TrainingState& state, const DeviceData& data, const Options& o, int threads) {
+  const bench::Meters meters(bench::Metering::time, threads);
+  const double step = stats(time_steps(state, data, o)).median, steps = o.steps + o.warm_up;
+  const char* layout = "{:<28}{:>18}{:>7.0f}{:>10.3f}{:>9.1f}{:>9.1f}{:>10.3f}{:>7.2f}\n";
+  fmt::print("\n{:<28}{:>18}{:>7}{:>10}{:>9}{:>9}{:>10}{:>7}\n", "medians", "layer", "calls", "ms/step", "GFLOP/s", "GB/s",
+             "floor ms", "times");
+  double kernels = 0, small = 0, floor = 0, small_floor = 0;
+  Json list = Json::array();
+  for (const auto& m : bench::Meters::rows()) {
+    const double calls = static_cast<double>(m.seconds.size()) / steps, ms = stats(m.seconds).median * calls * 1e3,
+                 least = m.floor / steps * 1e3;
+    kernels += ms, floor += least;
+    list.push_back({{"kernel", m.name}, {"from", m.from}, {"to", m.to}, {"calls", calls}, {"ms", ms}, {"floor_ms", least}});
+    if (ms < 0.002 * step)
+      small += ms, small_floor += least;
+    else
+      fmt::print(fmt::runtime(layout), m.name, fmt::format("{} > {}", m.from, m.to), calls, ms, m.flops / steps / ms / 1e6,
+                 m.bytes / steps / ms / 1e6, least, ms / least);
+  }
+  const double flops = bench::Meters::machine()->flops() / 1e9, bytes = bench::Meters::machine()->bandwidth(1e9) / 1e9;
+  fmt::print("{:<53}{:>10.3f}{:>28.3f}\n", "others", small, small_floor);
+  fmt::print("{:<53}{:>10.3f}{:>28.3f}\n", "all kernels", kernels, floor);
+  fmt::print("{:<53}{:>10.3f}\n", "between kernels", step - kernels);
+  fmt::print("roof {:.0f} GFLOP/s, {:.1f} GB/s\n", flops, bytes);
+  return {{"roof_gflops", flops}, {"roof_gbs", bytes}, {"floor_ms", floor}, {"step_ms", step}, {"kernels", list}};
+}
+
 /// The peer's own report of the same number of steps.
 Json ask_peer(const Options& o, int threads) {
-  const std::string command = fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer, o.form, o.method,
-                                          o.batch, o.steps, threads);
+  const std::string command = fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer, o.form,
+                                          o.method, o.batch, o.steps, threads);
   std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   check(pipe != nullptr, "cannot run {}", command);
   std::string text;
@@ -92,6 +122,8 @@ int run(const Options& o) {
   const DeviceData data(context, windows, o.batch);
   TrainingState state(context, config, {o.form, Shape{1, 3, 100}, {12, 3}, 0}, o.method);
 
+  if (o.no_kernels) bench::Meters(bench::Metering::skip, threads);
+
   std::vector<double> ours;
   std::vector<double> peer_medians, peer_fastest;
   Json peer;
@@ -105,21 +137,36 @@ int run(const Options& o) {
   }
   const Stats mine = stats(ours);
   fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(Device::cpu));
-  fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest, mine.p90,
-             ours.size());
-  Json result = {{"method", o.method}, {"form", o.form},  {"batch", o.batch}, {"threads", threads},        {"machine", describe(Device::cpu)},
-                 {"compiler", compiler()}, {"impl", o.impl}, {"steps", ours.size()}, {"median_ms", mine.median}, {"min_ms", mine.fastest},
+  fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest,
+             mine.p90, ours.size());
+  Json result = {{"method", o.method},
+                 {"form", o.form},
+                 {"batch", o.batch},
+                 {"threads", threads},
+                 {"machine", describe(Device::cpu)},
+                 {"compiler", compiler()},
+                 {"impl", o.impl},
+                 {"steps", ours.size()},
+                 {"median_ms", mine.median},
+                 {"min_ms", mine.fastest},
                  {"p90_ms", mine.p90}};
   if (!o.peer.empty()) {
     const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);
     fmt::print("PyTorch {:<9} median {:7.2f} ms  min {:7.2f}  (median of {} rounds)\n", peer.value("torch", "?"), medians.median,
                fastest.fastest, o.rounds);
-    fmt::print("ratio              median {:7.2f} x   min {:7.2f} x\n", medians.median / mine.median, fastest.fastest / mine.fastest);
+    fmt::print("ratio              median {:7.2f} x   min {:7.2f} x\n", medians.median / mine.median,
+               fastest.fastest / mine.fastest);
     result["peer"] = peer;
     result["peer_median_ms"] = medians.median;
     result["peer_min_ms"] = fastest.fastest;
     result["ratio_of_medians"] = medians.median / mine.median;
     result["ratio_of_minima"] = fastest.fastest / mine.fastest;
+  }
+  if (o.breakdown) {
+    result["breakdown"] = print_breakdown(state, data, o, threads);
+    const double floor = result["breakdown"]["floor_ms"].get<double>();
+    fmt::print("floor {:.2f} ms: the step's median is {:.2f} x, its minimum {:.2f} x\n", floor, mine.median / floor,
+               mine.fastest / floor);
   }
   if (!o.json.empty()) std::ofstream(o.json) << result.dump(2) << "\n";
   return 0;
@@ -141,6 +188,8 @@ int main(int argc, char** argv) {
   app.add_option("--impl", o.impl, "Kernels to use where they exist: eigen, simd, ref");
   app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_step.py\"");
   app.add_option("--json", o.json, "Also write the result here");
+  app.add_flag("--breakdown", o.breakdown, "Then also: the time of each kernel, and the least that the machine's roof allows");
+  app.add_flag("--no-kernels", o.no_kernels, "Kernels do nothing: the time of the engine alone");
   CLI11_PARSE(app, argc, argv);
   try {
     return run(o);
