@@ -38,6 +38,8 @@ double draw(Fill fill, std::int64_t limit, std::mt19937_64& random) {
       return whole(0, 4) == 0 ? nan : normal(random);
     case Fill::offset:
       return 10 + normal(random);
+    case Fill::far:
+      return 1000 + normal(random);
     case Fill::zero:
       return 0;
     case Fill::index:

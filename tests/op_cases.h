@@ -25,6 +25,7 @@ enum class Fill {
   few_values,   ///< -2, -1, 0, 1 or 2: ties
   with_nan,     ///< normal, every fifth or so NaN
   offset,       ///< 10 + normal: a mean that is large beside the deviation
+  far,          ///< 1000 + normal: logits whose exponential overflows and whose log-sum-exp has few digits left
   zero,
   index,         ///< int32 in [0, limit)
   bad_labels,    ///< int32 in [-1, limit]: some out of range

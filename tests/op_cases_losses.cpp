@@ -10,16 +10,20 @@
 namespace retort::op_cases {
 namespace {
 
+const char* note(Fill logits) { return logits == Fill::far ? ", large logits" : ""; }
+
 double dot(std::int64_t n, const double* a, const double* b) { return std::inner_product(a, a + n, b, 0.0); }
 
-void add_log_softmax(std::vector<OpCase>& table, std::int64_t rows, std::int64_t columns) {
+void add_log_softmax(std::vector<OpCase>& table, std::int64_t rows, std::int64_t columns, Fill logits = Fill::normal) {
   const std::int64_t n = rows * columns;
-  OpCase forward{.op = "", .label = fmt::format("forward ({},{})", rows, columns), .work = static_cast<double>(n)};
-  forward.input("x", n).output("y", n);
+  OpCase forward{
+      .op = "", .label = fmt::format("forward ({},{}){}", rows, columns, note(logits)), .work = static_cast<double>(n)};
+  forward.input("x", n, logits).output("y", n);
   table.push_back(forward.bind(&LogSoftmaxKernels::forward, ref::log_softmax_forward<double>,
                                [=](auto f, Stream& s, const auto& a) { f(s, rows, columns, a["x"], a["y"]); }));
-  OpCase backward{.op = "", .label = fmt::format("backward ({},{})", rows, columns), .work = static_cast<double>(n)};
-  backward.input("x", n).input("dy", n).derived("y", n).output("dx", n);
+  OpCase backward{
+      .op = "", .label = fmt::format("backward ({},{}){}", rows, columns, note(logits)), .work = static_cast<double>(n)};
+  backward.input("x", n, logits).input("dy", n).derived("y", n).output("dx", n);
   backward.derive = [=](Stream& s, const Arguments<double>& a) {
     ref::log_softmax_forward<double>(s, rows, columns, a["x"], a["y"]);
   };
@@ -33,13 +37,13 @@ void add_log_softmax(std::vector<OpCase>& table, std::int64_t rows, std::int64_t
                                 [=](auto f, Stream& s, const auto& a) { f(s, rows, columns, a["y"], a["dy"], a["dx"]); }));
 }
 
-OpCase cross_entropy(std::int64_t rows, std::int64_t columns, bool gradient, Fill labels) {
+OpCase cross_entropy(std::int64_t rows, std::int64_t columns, bool gradient, Fill labels, Fill logits = Fill::normal) {
   const std::int64_t n = rows * columns;
   OpCase c{.op = "",
-           .label = fmt::format("({},{}){}{}", rows, columns, gradient ? "" : ", no gradient",
-                                labels == Fill::bad_labels ? ", labels out of range" : ""),
+           .label = fmt::format("({},{}){}{}{}", rows, columns, gradient ? "" : ", no gradient",
+                                labels == Fill::bad_labels ? ", labels out of range" : "", note(logits)),
            .work = static_cast<double>(n)};
-  c.input("logits", n).input("labels", rows, labels, columns).output("loss", 1).output("dlogits", gradient ? n : 0);
+  c.input("logits", n, logits).input("labels", rows, labels, columns).output("loss", 1).output("dlogits", gradient ? n : 0);
   if (labels != Fill::bad_labels) {
     c.objective = [=](Stream& s, const Arguments<double>& a) {
       double loss = 0;
@@ -53,13 +57,14 @@ OpCase cross_entropy(std::int64_t rows, std::int64_t columns, bool gradient, Fil
   });
 }
 
-OpCase distill_kl(std::int64_t rows, std::int64_t columns, float tau, bool dstudent = true, bool dteacher = true) {
+OpCase distill_kl(std::int64_t rows, std::int64_t columns, float tau, bool dstudent = true, bool dteacher = true,
+                  Fill logits = Fill::normal) {
   const std::int64_t n = rows * columns;
   OpCase c{.op = "",
-           .label = fmt::format("({},{}) tau {}{}{}", rows, columns, tau, dstudent ? "" : ", no dstudent",
-                                dteacher ? "" : ", no dteacher"),
+           .label = fmt::format("({},{}) tau {}{}{}{}", rows, columns, tau, dstudent ? "" : ", no dstudent",
+                                dteacher ? "" : ", no dteacher", note(logits)),
            .work = static_cast<double>(n)};
-  c.input("student", n).input("teacher", n).output("loss", 1);
+  c.input("student", n, logits).input("teacher", n, logits).output("loss", 1);
   c.output("dstudent", dstudent ? n : 0).output("dteacher", dteacher ? n : 0);
   c.objective = [=](Stream& s, const Arguments<double>& a) {
     double loss = 0;
@@ -72,14 +77,15 @@ OpCase distill_kl(std::int64_t rows, std::int64_t columns, float tau, bool dstud
   });
 }
 
-OpCase multitask(const MultitaskShape& z, bool teacher, bool gradient, Fill labels = Fill::index) {
+OpCase multitask(const MultitaskShape& z, bool teacher, bool gradient, Fill labels = Fill::index, Fill logits = Fill::normal) {
   const std::int64_t n1 = z.rows * z.classes1, n2 = z.rows * z.classes2;
   OpCase c{.op = "",
-           .label = fmt::format("({},{}+{}) alpha {} lambda {} tau {}{}{}{}", z.rows, z.classes1, z.classes2, z.alpha, z.lambda,
+           .label = fmt::format("({},{}+{}) alpha {} lambda {} tau {}{}{}{}{}", z.rows, z.classes1, z.classes2, z.alpha, z.lambda,
                                 z.tau, teacher ? "" : ", no teacher", gradient ? "" : ", no gradient",
-                                labels == Fill::bad_labels ? ", labels out of range" : ""),
+                                labels == Fill::bad_labels ? ", labels out of range" : "", note(logits)),
            .work = static_cast<double>(n1 + n2)};
-  c.input("logits1", n1).input("logits2", n2).input("teacher1", teacher ? n1 : 0).input("teacher2", teacher ? n2 : 0);
+  c.input("logits1", n1, logits).input("logits2", n2, logits);
+  c.input("teacher1", teacher ? n1 : 0, logits).input("teacher2", teacher ? n2 : 0, logits);
   c.input("labels1", z.rows, labels, z.classes1).input("labels2", z.rows, Fill::index, z.classes2);
   c.output("losses", multitask_loss_count).output("dlogits1", gradient ? n1 : 0).output("dlogits2", gradient ? n2 : 0);
   if (labels != Fill::bad_labels) {
@@ -148,6 +154,7 @@ void add_loss_cases(std::vector<OpCase>& table) {
                                       {64, 64},
                                       {5, 1009}})
     add_log_softmax(table, rows, columns);
+  add_log_softmax(table, 33, 12, Fill::far);
   for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{1, 2},
                                       {3, 31},
                                       {64, 2},
@@ -158,8 +165,8 @@ void add_loss_cases(std::vector<OpCase>& table) {
                                       {1031, 18},
                                       {64, 64}}) {
     table.push_back(cross_entropy(rows, columns, true, Fill::index));
-    // One row of two classes may be nearly the same on both sides: a divergence near zero is a difference of nearly equal numbers,
-    // and its relative error says nothing. One row of many is not.
+    // One row of two classes may be nearly the same on both sides: a divergence near zero is a difference of nearly equal
+    // numbers, and its relative error says nothing. One row of many is not.
     table.push_back(distill_kl(rows, rows == 1 ? 31 : columns, 3.0f));
     for (const Fill fill : {Fill::normal, Fill::few_values, Fill::with_nan})
       table.push_back(confusion(rows, columns, fill, fill == Fill::normal ? Fill::index : Fill::bad_labels));
@@ -177,6 +184,9 @@ void add_loss_cases(std::vector<OpCase>& table) {
   table.push_back(multitask({.rows = 33, .classes1 = 12, .classes2 = 3, .alpha = 0.3f, .lambda = 0.1f, .tau = 2}, true, true));
   table.push_back(multitask({.rows = 64, .classes1 = 12, .classes2 = 3}, true, false));
   table.push_back(multitask({.rows = 64, .classes1 = 12, .classes2 = 3}, true, true, Fill::bad_labels));
+  table.push_back(cross_entropy(37, 13, true, Fill::index, Fill::far));
+  table.push_back(distill_kl(37, 13, 3.0f, true, true, Fill::far));
+  table.push_back(multitask({.rows = 37, .classes1 = 12, .classes2 = 3}, true, true, Fill::index, Fill::far));
 }
 
 void add_optimizer_cases(std::vector<OpCase>& table) {

@@ -17,17 +17,23 @@ constexpr std::int64_t block_rows = 128;
 
 std::int64_t blocks(std::int64_t rows) { return (rows + block_rows - 1) / block_rows; }
 
-/// log sum_j exp(x_j * scale), shifted by the maximum.
-float log_sum_exp(ConstArray x, float scale = 1) {
-  const float largest = x.maxCoeff() * scale;
-  return largest + std::log((x * scale - largest).exp().sum());
-}
+/// log softmax(x * scale) = (x - largest) * scale - log_sum. The two are kept apart: their sum would round away digits of log_sum
+/// when the logits are large.
+struct LogSoftmax {
+  float largest, log_sum, scale;
+
+  explicit LogSoftmax(ConstArray x, float by = 1) : largest(x.maxCoeff()), scale(by) {
+    log_sum = std::log(((x - largest) * scale).exp().sum());
+  }
+  auto operator()(ConstArray x) const { return (x - largest) * scale - log_sum; }
+  float operator()(float x) const { return (x - largest) * scale - log_sum; }
+};
 
 void log_softmax_forward(Stream& stream, std::int64_t rows, std::int64_t columns, const float* x, float* y) {
   stream.threads().for_ranges(rows, block_rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const ConstArray row = array(x + i * columns, columns);
-      array(y + i * columns, columns) = row - log_sum_exp(row);
+      array(y + i * columns, columns) = LogSoftmax(row)(row);
     }
   });
 }
@@ -65,17 +71,17 @@ float cross_entropy_row(ConstArray z, std::int32_t label, const Gradient& gradie
     gradient.write(Eigen::ArrayXf::Zero(z.size()));
     return std::numeric_limits<float>::quiet_NaN();
   }
-  const float normaliser = log_sum_exp(z);
-  gradient.write((z - normaliser).exp());
+  const LogSoftmax log_softmax(z);
+  gradient.write(log_softmax(z).exp());
   if (gradient.row != nullptr) gradient.row[label] -= gradient.scale;
-  return normaliser - z[label];
+  return -log_softmax(z[label]);
 }
 
 /// sum_k pT (log pT - log pS) with p = softmax(z / tau); gradients pS - pT and pT (log pT - log pS - KL).
 float distill_kl_row(ConstArray student, ConstArray teacher, float tau, const Gradient& to_student, const Gradient& to_teacher) {
-  const float scale = 1 / tau, student_norm = log_sum_exp(student, scale), teacher_norm = log_sum_exp(teacher, scale);
-  const auto log_ps = student * scale - student_norm;
-  const auto log_pt = teacher * scale - teacher_norm;
+  const LogSoftmax of_student(student, 1 / tau), of_teacher(teacher, 1 / tau);
+  const auto log_ps = of_student(student);
+  const auto log_pt = of_teacher(teacher);
   const float kl = (log_pt.exp() * (log_pt - log_ps)).sum();
   to_student.write(log_ps.exp() - log_pt.exp());
   to_teacher.write(log_pt.exp() * (log_pt - log_ps - kl));

@@ -1,6 +1,6 @@
 // The distillation losses: KL_tau between teacher and student, and the whole two-task loss of Smooth-Distill (paper eq. 2 and 5),
 // each with all its gradients in one launch. Contract and formulas: kernels/softmax.h. One warp a row (of either task), three
-// log-sum-exp a row: of z, of z / tau and of the teacher's z / tau.
+// log-softmax a row: of z, of z / tau and of the teacher's z / tau.
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/cuda/losses.cuh"
 #include "retort/kernels/registry.h"
@@ -15,16 +15,15 @@ __device__ inline float divergence_term(float d) {
   return d * d * (1.0f / 2 + d * (-1.0f / 6 + d * (1.0f / 24 + d * (-1.0f / 120 + d * (1.0f / 720 - d / 5040)))));
 }
 
-/// sum_j pT (log pT - log pS) of one row; the log-sum-exps are of the logits / tau. As pT and pS both sum to 1 it is also
+/// sum_j pT (log pT - log pS) of one row, p = softmax(z / tau). As pT and pS both sum to 1 it is also
 /// sum_j pT (d + exp(-d) - 1), d = log pT - log pS, whose terms are never negative: nothing cancels when the two are close.
-__device__ inline float row_kl(std::int64_t columns, const float* student, const float* teacher, float student_sum,
-                               float teacher_sum, float inverse_tau, int lane) {
+__device__ inline float row_kl(std::int64_t columns, const float* student, const float* teacher, const LogSoftmax& of_student,
+                               const LogSoftmax& of_teacher, int lane) {
   float kl = 0.0f;
   for (std::int64_t j = lane; j < columns; j += 32) {
-    const float pt = expf(teacher[j] * inverse_tau - teacher_sum);
-    const float d = (teacher[j] - student[j]) * inverse_tau - (teacher_sum - student_sum);
+    const float log_ps = of_student(student[j]), log_pt = of_teacher(teacher[j]), pt = expf(log_pt);
     // pT exp(-d) is pS, which may be large where pT is 0.
-    kl += pt > 1e-30f ? pt * divergence_term(d) : expf(student[j] * inverse_tau - student_sum);
+    kl += pt > 1e-30f ? pt * divergence_term(log_pt - log_ps) : expf(log_ps);
   }
   return warp_sum(kl);
 }
@@ -39,11 +38,12 @@ __global__ void __launch_bounds__(loss_threads)
   float mine[1] = {0.0f};
   for (std::int64_t row = global_thread() / 32; row < rows; row += warps) {
     const float *s = student + row * columns, *t = teacher + row * columns;
-    const float s_sum = row_log_sum_exp(columns, s, inverse_tau, lane), t_sum = row_log_sum_exp(columns, t, inverse_tau, lane);
-    const float kl = row_kl(columns, s, t, s_sum, t_sum, inverse_tau, lane);
+    const LogSoftmax of_student = row_log_softmax(columns, s, inverse_tau, lane);
+    const LogSoftmax of_teacher = row_log_softmax(columns, t, inverse_tau, lane);
+    const float kl = row_kl(columns, s, t, of_student, of_teacher, lane);
     mine[0] += kl;
     for (std::int64_t j = lane; j < columns; j += 32) {
-      const float log_ps = s[j] * inverse_tau - s_sum, log_pt = t[j] * inverse_tau - t_sum, pt = expf(log_pt);
+      const float log_ps = of_student(s[j]), log_pt = of_teacher(t[j]), pt = expf(log_pt);
       if (dstudent != nullptr) dstudent[row * columns + j] = factor * (expf(log_ps) - pt);
       if (dteacher != nullptr) dteacher[row * columns + j] = factor * pt * (log_pt - log_ps - kl);
     }
@@ -69,22 +69,23 @@ __device__ inline RowLosses task_row(const Task& task, std::int64_t row, float l
   const std::int64_t classes = task.classes;
   const float* z = task.logits + row * classes;
   const std::int32_t label = task.labels[row];
-  const float log_sum = row_log_sum_exp(classes, z, 1.0f, lane);
+  const LogSoftmax log_softmax = row_log_softmax(classes, z, 1.0f, lane);
   const bool valid = label >= 0 && label < classes, distilled = task.teacher != nullptr;
   const float* t = distilled ? task.teacher + row * classes : z;
   const float inverse_tau = 1.0f / tau;
-  float s_sum = 0.0f, t_sum = 0.0f, kl = 0.0f;
+  LogSoftmax of_student{}, of_teacher{};
+  float kl = 0.0f;
   if (distilled) {
-    s_sum = row_log_sum_exp(classes, z, inverse_tau, lane);
-    t_sum = row_log_sum_exp(classes, t, inverse_tau, lane);
-    kl = row_kl(classes, z, t, s_sum, t_sum, inverse_tau, lane);
+    of_student = row_log_softmax(classes, z, inverse_tau, lane);
+    of_teacher = row_log_softmax(classes, t, inverse_tau, lane);
+    kl = row_kl(classes, z, t, of_student, of_teacher, lane);
   }
   for (std::int64_t j = lane; task.dlogits != nullptr && j < classes; j += 32) {
-    float gradient = valid ? expf(z[j] - log_sum) - (j == label ? 1.0f : 0.0f) : 0.0f;
-    if (distilled) gradient += lambda * tau * (expf(z[j] * inverse_tau - s_sum) - expf(t[j] * inverse_tau - t_sum));
+    float gradient = valid ? expf(log_softmax(z[j])) - (j == label ? 1.0f : 0.0f) : 0.0f;
+    if (distilled) gradient += lambda * tau * (expf(of_student(z[j])) - expf(of_teacher(t[j])));
     task.dlogits[row * classes + j] = task.weight * inverse_rows * gradient;
   }
-  return {row_cross_entropy(classes, z, log_sum, label), kl};
+  return {row_cross_entropy(classes, z, log_softmax, label), kl};
 }
 
 /// A job is a row of a task: jobs 0 .. rows-1 are the first task's. losses: (5), see MultitaskLoss.

@@ -10,18 +10,26 @@ constexpr int loss_warps = 8;
 constexpr int loss_threads = loss_warps * 32;
 constexpr std::int64_t most_loss_blocks = 1024;
 
-/// log sum_j exp(scale * z_j) of one row, in every lane.
-__device__ inline float row_log_sum_exp(std::int64_t columns, const float* z, float scale, int lane) {
+/// log softmax(scale * z) = (z - largest) * scale - log_sum. The two are kept apart: their sum would round away digits of log_sum
+/// when the logits are large.
+struct LogSoftmax {
+  float largest, log_sum, scale;
+  __device__ float operator()(float z) const { return (z - largest) * scale - log_sum; }
+};
+
+/// Of one row, in every lane; scale > 0.
+__device__ inline LogSoftmax row_log_softmax(std::int64_t columns, const float* z, float scale, int lane) {
   float largest = -INFINITY, sum = 0.0f;
-  for (std::int64_t j = lane; j < columns; j += 32) largest = fmaxf(largest, z[j] * scale);
+  for (std::int64_t j = lane; j < columns; j += 32) largest = fmaxf(largest, z[j]);
   largest = warp_max(largest);
-  for (std::int64_t j = lane; j < columns; j += 32) sum += expf(z[j] * scale - largest);
-  return largest + logf(warp_sum(sum));
+  for (std::int64_t j = lane; j < columns; j += 32) sum += expf((z[j] - largest) * scale);
+  return {largest, logf(warp_sum(sum)), scale};
 }
 
 /// NaN when the label is out of range.
-__device__ inline float row_cross_entropy(std::int64_t columns, const float* z, float log_sum, std::int32_t label) {
-  return label >= 0 && label < columns ? log_sum - z[label] : NAN;
+__device__ inline float row_cross_entropy(std::int64_t columns, const float* z, const LogSoftmax& log_softmax,
+                                          std::int32_t label) {
+  return label >= 0 && label < columns ? -log_softmax(z[label]) : NAN;
 }
 
 /// What the last block needs to add up the blocks' sums.

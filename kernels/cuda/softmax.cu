@@ -14,8 +14,8 @@ __global__ void __launch_bounds__(loss_threads)
   const std::int64_t row = global_thread() / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= rows) return;
-  const float log_sum = row_log_sum_exp(columns, x + row * columns, 1.0f, lane);
-  for (std::int64_t j = lane; j < columns; j += 32) y[row * columns + j] = x[row * columns + j] - log_sum;
+  const LogSoftmax log_softmax = row_log_softmax(columns, x + row * columns, 1.0f, lane);
+  for (std::int64_t j = lane; j < columns; j += 32) y[row * columns + j] = log_softmax(x[row * columns + j]);
 }
 
 __global__ void __launch_bounds__(loss_threads)
@@ -43,12 +43,12 @@ __global__ void __launch_bounds__(loss_threads)
   for (std::int64_t row = global_thread() / 32; row < rows; row += warps) {
     const float* z = logits + row * columns;
     const std::int32_t label = labels[row];
-    const float log_sum = row_log_sum_exp(columns, z, 1.0f, lane), row_loss = row_cross_entropy(columns, z, log_sum, label);
-    mine[0] += row_loss;
+    const LogSoftmax log_softmax = row_log_softmax(columns, z, 1.0f, lane);
+    mine[0] += row_cross_entropy(columns, z, log_softmax, label);
     if (dlogits == nullptr) continue;
     const float scale = label >= 0 && label < columns ? inverse_rows : 0.0f;
     for (std::int64_t j = lane; j < columns; j += 32)
-      dlogits[row * columns + j] = scale == 0.0f ? 0.0f : scale * (expf(z[j] - log_sum) - (j == label ? 1.0f : 0.0f));
+      dlogits[row * columns + j] = scale == 0.0f ? 0.0f : scale * (expf(log_softmax(z[j])) - (j == label ? 1.0f : 0.0f));
   }
   __shared__ float total[1];
   if (add_up(sums, mine, total) && threadIdx.x == 0) *loss = total[0] * inverse_rows;
