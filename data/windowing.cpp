@@ -49,6 +49,31 @@ std::vector<std::int64_t> count_labels(std::span<const std::int32_t> labels, std
   return counts;
 }
 
+WindowSet with_axis_layout(const WindowSet& set, AxisLayout layout) {
+  if (set.info.options.axis_layout == layout) return set;
+  struct Values {
+    std::vector<float> windows;
+    std::shared_ptr<const void> labels;  // lie where they lay
+  };
+  auto values = std::make_shared<Values>(Values{std::vector<float>(set.windows.size()), set.owner});
+  const auto length = static_cast<std::size_t>(set.info.options.length);
+  for (std::int64_t w = 0; w < set.count(); ++w) {
+    const std::span<const float> from = set.window(w);
+    float* to = values->windows.data() + w * set.window_size();
+    for (std::size_t i = 0; i < length; ++i)
+      for (std::size_t axis = 0; axis < 3; ++axis)
+        if (layout == AxisLayout::interleaved)
+          to[3 * i + axis] = from[axis * length + i];
+        else
+          to[axis * length + i] = from[3 * i + axis];
+  }
+  WindowSet out = set;
+  out.info.options.axis_layout = layout;
+  out.windows = values->windows;
+  out.owner = std::move(values);
+  return out;
+}
+
 namespace {
 
 /// Samples without a break between them, still in their recording.
@@ -209,17 +234,8 @@ class Cutter {
 };
 
 WindowInfo make_info(const RawDataset& data, const WindowOptions& options, std::vector<std::int32_t>& subject_of) {
-  WindowInfo info{data.id,
-                  data.synthetic,
-                  data.nominal_hz,
-                  data.task1_names,
-                  data.task2_names,
-                  {},
-                  {},
-                  data.sources,
-                  options,
-                  std::string(version()),
-                  data.report.notes};
+  WindowInfo info{data.id, data.synthetic, data.nominal_hz, data.task1_names,       data.task2_names, {},
+                  {},      data.sources,   options,         std::string(version()), data.report.notes};
   std::map<std::string, std::int32_t> known;
   for (const Recording& recording : data.recordings) {
     const auto [at, added] = known.emplace(recording.subject, static_cast<std::int32_t>(info.subjects.size()));

@@ -80,6 +80,9 @@ struct WindowSet {
 /// Windows per class of a label array; labels must lie in [0, classes).
 std::vector<std::int64_t> count_labels(std::span<const std::int32_t> labels, std::size_t classes);
 
+/// The same windows in another layout: `set` itself when it has that already, else with values of its own.
+WindowSet with_axis_layout(const WindowSet& set, AxisLayout layout);
+
 /// Cuts `data` into windows. Throws InputError for impossible options and when not one window results.
 WindowSet make_windows(const RawDataset& data, const WindowOptions& options);
 

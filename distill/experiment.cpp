@@ -84,11 +84,12 @@ RunConfig configure(const std::vector<const GridEntry*>& entries, const std::vec
   const RunConfig base = default_config(text("preset", data.preset), method);
   Json json = to_json(base);
   for (const auto& [key, value] : chosen)
-    if (method_uses(method, key) && !(key == "arch" && value.first == preset_arch)) json[key] = value.first;
+    if (json.contains(key) && method_uses(method, key) && !(key == "arch" && value.first == preset_arch)) json[key] = value.first;
   RunConfig config = run_config_from_json(json, "grid");
   check<InputError>(config.fold < config.folds, "{}: fold {} of {} folds; they count from 0",
                     chosen.contains("fold") ? chosen.at("fold").second : "grid", config.fold, config.folds);
   config.data = data;
+  config.data.axis_layout = text("axis_layout", data.axis_layout);  // windows can be put in the other one as they are read
   config.version = version();
   return config;
 }
@@ -150,8 +151,12 @@ std::string run_id(const RunConfig& config) {
   return sha256_of_text(canonical.dump()).substr(0, 16);
 }
 
+Json option(const RunConfig& config, const std::string& key) {
+  return key == "axis_layout" ? Json(config.data.axis_layout) : to_json(config).at(key);
+}
+
 std::string option_text(const RunConfig& config, const std::string& key) {
-  const Json value = to_json(config).at(key);
+  const Json value = option(config, key);
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 

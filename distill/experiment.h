@@ -36,8 +36,8 @@ struct Experiment {
   std::map<std::string, std::vector<GridEntry>> efforts;
 };
 
-/// The keys a grid may have, in the order of the documentation. All are options of `retort train`; `arch` may also be "preset",
-/// the preset's own form of MTL-net.
+/// The keys a grid may have, in the order of the documentation. All are options of `retort train` but `axis_layout`, which is
+/// one of `retort data prepare`; `arch` may also be "preset", the preset's own form of MTL-net.
 std::vector<std::string> grid_keys();
 
 /// `source` is the file's name in messages. InputError naming file:line and key for what is not TOML, an unknown key or section,
@@ -78,7 +78,10 @@ std::vector<std::string> check_splits(const WindowSet& windows, const Plan& plan
 /// results: threads, device, log_every, the data's path, the program's version.
 std::string run_id(const RunConfig& config);
 
-/// `value` of a run's option for people: "smooth-distill", "0.5". The key is one of grid_keys().
+/// The value of a run's option; `key` is one of grid_keys().
+Json option(const RunConfig& config, const std::string& key);
+
+/// The same for people: "smooth-distill", "0.5". The key is one of grid_keys().
 std::string option_text(const RunConfig& config, const std::string& key);
 
 /// "smooth-distill, lambda 0.5, seed 0, fold 1": what sets the run apart in its plan.

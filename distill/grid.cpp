@@ -53,7 +53,8 @@ void write_subjects(Context& context, const WindowSet& windows, const RunConfig&
 enum class Result { finished, interrupted };
 
 /// Trains, or goes on training, under the run's lock.
-Result train(const WindowSet& windows, const PlannedRun& run, const GridOptions& options, const std::atomic<bool>& stop) {
+Result train(const WindowSet& as_read, const PlannedRun& run, const GridOptions& options, const std::atomic<bool>& stop) {
+  const WindowSet windows = with_axis_layout(as_read, parse_axis_layout(run.config.data.axis_layout));
   const fs::path directory = options.runs / run.id;
   RunConfig config = run.config;
   config.threads = options.threads;

@@ -42,6 +42,12 @@ const std::vector<Key>& keys() {
            [] {
              return std::vector<std::string>{"released", "paper", "strict"};
            }},
+      {.name = "axis_layout",
+       .kind = Kind::name,
+       .choices =
+           [] {
+             return std::vector<std::string>{"transposed", "interleaved"};
+           }},
       {.name = "lambda", .kind = Kind::real, .low = 0},
       {.name = "tau", .kind = Kind::real, .low = 0, .above_low = true},
       {.name = "beta", .kind = Kind::real, .low = 0, .high = 1},
@@ -50,7 +56,7 @@ const std::vector<Key>& keys() {
        .kind = Kind::name,
        .choices =
            [] {
-             return std::vector<std::string>{"average", "copy"};
+             return std::vector<std::string>{"average", "copy", "frozen"};
            }},
       {.name = "train_fraction", .kind = Kind::real, .low = 0, .high = 1, .above_low = true},
       {.name = "fold", .kind = Kind::whole, .low = 0, .high = 1000},

@@ -29,7 +29,8 @@ constexpr PublishedTest table8[] = {
 
 /// Whether the paper's table 5 stands beside a row: an MTL-net, and of everything the grid varies the published value.
 bool as_published(const Plan& plan, const RunConfig& config) {
-  const RunConfig usual = default_config(config.preset, config.method);
+  RunConfig usual = default_config(config.preset, config.method);
+  usual.data.axis_layout = name(window_preset(config.preset, config.data.dataset).axis_layout);
   return config.arch.starts_with("mtl-net") && std::ranges::all_of(plan.keys, [&](const std::string& key) {
            return key == "method" || key == "arch" || option_text(config, key) == option_text(usual, key);
          });
@@ -44,11 +45,11 @@ std::vector<std::string> key_values(const Plan& plan, const RunConfig& config) {
 /// The positions of a row's values among the grid's, for sorting rows as the file lists them.
 std::vector<std::size_t> key_order(const Plan& plan, const RunConfig& config) {
   std::vector<std::size_t> order;
-  const Json json = to_json(config);
   for (const std::string& key : plan.keys) {
     const auto entry = std::ranges::find(plan.grid, key, &GridEntry::key);
     if (entry == plan.grid.end()) continue;
-    auto at = std::ranges::find_if(entry->values, [&](const Json& v) { return v == json.at(key); });
+    const Json value = option(config, key);
+    auto at = std::ranges::find(entry->values, value);
     if (at == entry->values.end()) at = std::ranges::find(entry->values, Json(preset_arch));  // it became a name
     order.push_back(static_cast<std::size_t>(at - entry->values.begin()));
   }

@@ -6,8 +6,9 @@ namespace retort {
 
 nn::EmaBuffers parse_ema_buffers(const std::string& text) {
   if (text == "average") return nn::EmaBuffers::average;
-  check<InputError>(text == "copy", "--ema-buffers is average or copy, not '{}'", text);
-  return nn::EmaBuffers::copy;
+  if (text == "copy") return nn::EmaBuffers::copy;
+  check<InputError>(text == "frozen", "--ema-buffers is average, copy or frozen, not '{}'", text);
+  return nn::EmaBuffers::frozen;
 }
 
 TrainingState::TrainingState(Context& context, const RunConfig& config, const nn::ModelSpec& spec, std::string_view method_name)

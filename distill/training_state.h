@@ -55,7 +55,7 @@ class TrainingState {
   Tensor best_parameters_, best_buffers_;
 };
 
-/// "average" or "copy"; InputError for anything else.
+/// "average", "copy" or "frozen"; InputError for anything else.
 nn::EmaBuffers parse_ema_buffers(const std::string& text);
 
 }  // namespace retort

@@ -63,6 +63,14 @@ TEST_CASE("windows lie where they should, in both layouts") {
   const WindowSet interleaved = make_windows(data, options);
   // Row 0 of the window is x y z x y z ...: the released code's reshape of (length, 3).
   for (std::size_t i = 0; i < 30; ++i) CHECK(interleaved.window(1)[i] == data.recordings[0].xyz[18 + i]);
+
+  // One can be made of the other, without a copy when there is nothing to do.
+  const WindowSet there = with_axis_layout(set, AxisLayout::interleaved), back = with_axis_layout(there, AxisLayout::transposed);
+  CHECK(std::ranges::equal(there.windows, interleaved.windows));
+  CHECK(std::ranges::equal(back.windows, set.windows));
+  CHECK(std::ranges::equal(there.task1, set.task1));
+  CHECK(there.info.options.axis_layout == AxisLayout::interleaved);
+  CHECK(with_axis_layout(set, AxisLayout::transposed).windows.data() == set.windows.data());
 }
 
 TEST_CASE("across recordings everything is one stream") {

@@ -102,6 +102,10 @@ TEST_CASE("a mistake in a grid is refused with its file, line and key") {
       {"grid = 3\n", "toy.toml:1: grid must be a section"},
       // Impossible or meaningless combinations.
       {"[grid]\nfolds = 3\nfold = [0, 3]\n", "toy.toml:3: fold 3 of 3 folds"},
+      {"[grid]\nepochs = 1\n\nfold = 5\n", "toy.toml:4: fold 5 of 5 folds"},
+      {"[grid]\nfold = -1\n", "toy.toml:2: fold = -1: must be at least 0"},
+      {"[grid]\nfold = [0,\n  1.5]\n", "toy.toml:3: fold must be a whole number"},
+      {"[grid]\naxis_layout = \"x\"\n", "toy.toml:2: unknown axis_layout 'x'; known are transposed, interleaved"},
       {"[grid]\nmethod = \"born-again\"\nbeta = [0.9, 0.99]\n",
        "toy.toml:3: beta has 2 values but no effect on method 'born-again'"},
       {"[grid]\nmethod = [\"smooth-distill\", \"single-task\"]\nlambda = [0.1, 1]\n", "toy.toml:3: lambda has 2 values"},
@@ -152,6 +156,9 @@ TEST_CASE("a plan holds every combination once, seeds and folds outermost; effor
   CHECK(idle.runs[1].config.lambda == 1);
   CHECK(plan_of("[grid]\npreset = \"released\"\narch = \"preset\"\n", windows).runs[0].config.arch == "mtl-net-released");
   CHECK(plan_of("[grid]\nepochs = 2\n", windows).runs[0].config.preset == windows.info.options.preset);
+  const Plan layouts = plan_of("[grid]\naxis_layout = [\"interleaved\", \"transposed\"]\n", windows);
+  CHECK(layouts.runs[0].config.data.axis_layout == "interleaved");
+  CHECK(run_title(layouts, layouts.runs[1].config) == "smooth-distill, axis_layout transposed, seed 0, fold 0");
 }
 
 TEST_CASE("a run's name depends on everything that changes its results and on nothing else") {
@@ -188,6 +195,7 @@ TEST_CASE("a run's name depends on everything that changes its results and on no
       [](RunConfig& c) { c.train_fraction = 0.5; },
       [](RunConfig& c) { c.init = "w"; },
       [](RunConfig& c) { c.data.sha256[0] = 'b'; },
+      [](RunConfig& c) { c.data.axis_layout = "interleaved"; },
   };
   for (const auto& change : changes) {
     RunConfig other = config;

@@ -112,6 +112,9 @@ TEST_CASE("the EMA teacher follows weights and running statistics") {
       CHECK(golden::absolute_error(tensor.to_vector(), file.floats(fmt::format("{}.{}.{}", name, step, key))) <= 5e-7);
     }
   }
+  const auto before = to.buffers().to_vector();
+  nn::ema_buffers(from, to, 0.75f, nn::EmaBuffers::frozen);
+  CHECK(to.buffers().to_vector() == before);
 }
 
 TEST_CASE("the three forms of MTL-net agree with PyTorch: outputs, gradients, running statistics") {

@@ -46,9 +46,9 @@ int evaluate_command(const EvaluateOptions& o) {
     if (data.empty()) data = config->data.path;
   }
   check<InputError>(!data.empty(), "--data is required with --weights");
-  const WindowSet windows = load_prepared(data, ValueCheck::all);
   const auto context = o.device.context();
   const LoadedModel loaded = load_weights(*context, weights);
+  const WindowSet windows = with_axis_layout(load_prepared(data, ValueCheck::all), loaded.info.options.axis_layout);
   check<InputError>(
       loaded.info.task1_classes == windows.info.task1_names && loaded.info.task2_classes == windows.info.task2_names,
       "{}: its classes are not those of {}", data, weights);

@@ -157,7 +157,7 @@ void add_train(CLI::App& root, Command& command) {
       ->check(CLI::PositiveNumber)
       ->default_str("[method]");
   o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]")->check(CLI::Range(0.0, 1.0));
-  o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy"}, "How the teacher's running statistics follow");
+  o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy", "frozen"}, "How the teacher's running statistics follow");
   o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")
       ->default_str("[preset]");
   o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");

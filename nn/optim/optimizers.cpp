@@ -24,7 +24,7 @@ Sgd::Sgd(Context& context, const ParameterArena& arena, const SgdHyper& hyper)
 void Sgd::step() { ops::sgd_(hyper_, steps_, parameters_, gradients_, velocity_); }
 
 void ema_buffers(const ParameterArena& student, const ParameterArena& teacher, float beta, EmaBuffers how) {
-  if (!student.buffers().defined()) return;
+  if (!student.buffers().defined() || how == EmaBuffers::frozen) return;
   if (how == EmaBuffers::copy)
     teacher.buffers().copy_from(student.buffers());
   else

@@ -1,5 +1,5 @@
-// Optimisers over a ParameterArena, matching torch.optim. Each step is one kernel over the flat arrays; the step counter lives on the
-// device (so that a captured step replays) and is part of the state that a checkpoint saves.
+// Optimisers over a ParameterArena, matching torch.optim. Each step is one kernel over the flat arrays; the step counter lives on
+// the device (so that a captured step replays) and is part of the state that a checkpoint saves.
 #pragma once
 
 #include "retort/core/optim_ops.h"
@@ -38,8 +38,9 @@ class Sgd {
   Tensor parameters_, gradients_, velocity_, steps_;
 };
 
-/// How a teacher's running statistics follow the student's: averaged like the weights, or copied.
-enum class EmaBuffers { average, copy };
+/// How a teacher's running statistics follow the student's: averaged like the weights, copied, or not at all, which leaves them
+/// at their initial 0 and 1 (what eq. 4 says if it is taken to speak of trained parameters only).
+enum class EmaBuffers { average, copy, frozen };
 
 /// The buffers' part of the teacher's update, after Adam::step has done the weights'. Does nothing for a model without buffers.
 void ema_buffers(const ParameterArena& student, const ParameterArena& teacher, float beta, EmaBuffers how);
