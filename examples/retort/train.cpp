@@ -1,8 +1,10 @@
 // retort train
 #include "retort/core/version.h"
 #include "retort/data/prepared.h"
+#include "retort/distill/ensemble.h"
 #include "retort/distill/experiment.h"
 #include "retort/distill/presets.h"
+#include "retort/distill/report/format.h"
 #include "retort/distill/report/progress.h"
 #include "retort/distill/report/report.h"
 #include "retort/distill/report/table.h"
@@ -13,9 +15,12 @@
 #include <unistd.h>
 #include <cstdio>
 #include <iostream>
+#include <mutex>
 #include <optional>
 
 namespace retort::command {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -23,6 +28,7 @@ namespace {
 struct TrainOptions {
   RunConfig given;
   std::string data, out;
+  int ensemble = 1;
   bool resume = false, no_shuffle = false;
   std::vector<std::pair<CLI::Option*, std::function<void(RunConfig&)>>> overrides;
 
@@ -58,25 +64,8 @@ void expect_same(const RunConfig& before, const RunConfig& after, const std::str
                       directory, key, dump(value), dump(b.at(key)));
 }
 
-RunConfig configure(const TrainOptions& options) {
-  if (options.resume) {
-    check<InputError>(std::filesystem::exists(std::filesystem::path(options.out) / run_files::checkpoint),
-                      "{}: no checkpoint to resume from; start the run without --resume", options.out);
-    const RunConfig before = read_config(options.out);
-    RunConfig config = before;
-    options.apply(config);
-    if (!options.data.empty()) config.data.path = options.data;
-    const DataIdentity now = identify(config.data.path, load_prepared(config.data.path));
-    check<InputError>(now.sha256 == before.data.sha256, "{}: not the data this run began with (sha256 {}..., was {}...)",
-                      config.data.path, now.sha256.substr(0, 12), before.data.sha256.substr(0, 12));
-    config.data = before.data;
-    expect_same(before, config, options.out);
-    if (!options.data.empty()) config.data.path = options.data;  // the same bytes at another place
-    return config;
-  }
+RunConfig new_config(const TrainOptions& options) {
   check<InputError>(!options.data.empty(), "--data is required (a file made by `retort data prepare`)");
-  check<InputError>(!std::filesystem::exists(std::filesystem::path(options.out) / run_files::config),
-                    "{}: holds a run already; go on with --resume or choose another --out", options.out);
   const WindowSet windows = load_prepared(options.data);
   const std::string preset = options.was_given("--preset") ? options.given.preset : windows.info.options.preset;
   RunConfig config = default_config(preset, options.given.method);
@@ -87,25 +76,57 @@ RunConfig configure(const TrainOptions& options) {
   return config;
 }
 
-int train(const TrainOptions& options) {
-  const auto& stop = catch_interrupts();
-  const RunConfig config = configure(options);
-  const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
-  Context context(parse_device(config.device), static_cast<int>(config.threads));
-  Trainer trainer(context, windows, config, options.out);
-  fmt::print("{}\n", describe(context.device()));
+/// That of the interrupted run in `directory`.
+RunConfig resumed_config(const TrainOptions& options, const fs::path& directory) {
+  check<InputError>(fs::exists(directory / run_files::checkpoint),
+                    "{}: no checkpoint to resume from; start the run without --resume", directory.string());
+  const RunConfig before = read_config(directory);
+  RunConfig config = before;
+  options.apply(config);
+  if (!options.data.empty()) config.data.path = options.data;
+  const DataIdentity now = identify(config.data.path, load_prepared(config.data.path));
+  check<InputError>(now.sha256 == before.data.sha256, "{}: not the data this run began with (sha256 {}..., was {}...)",
+                    config.data.path, now.sha256.substr(0, 12), before.data.sha256.substr(0, 12));
+  config.data = before.data;
+  expect_same(before, config, directory.string());
+  if (!options.data.empty()) config.data.path = options.data;  // the same bytes at another place
+  return config;
+}
+
+void introduce(const RunConfig& config, const WindowSet& windows, const Trainer& trainer, std::int64_t parameters) {
+  const Split& split = trainer.split();
   fmt::print("{}{}, {} windows: {} train, {} val, {} test ({} split)\n", config.data.synthetic ? "SYNTHETIC " : "",
-             config.data.dataset, windows.count(), trainer.split().train.size(), trainer.split().val.size(),
-             trainer.split().test.size(), config.split);
-  fmt::print("{}, {}, {} parameters\n", config.method, config.arch, trainer.state().model().parameter_count());
-  for (const auto& warning : trainer.split().warnings) fmt::print("note: {}\n", warning);
+             config.data.dataset, windows.count(), split.train.size(), split.val.size(), split.test.size(), config.split);
+  fmt::print("{}, {}, {} parameters\n", config.method, config.arch, parameters);
+  for (const auto& warning : split.warnings) fmt::print("note: {}\n", warning);
   if (config.preset != config.data.preset)
     fmt::print("note: the {} preset trains on windows of the {} preset\n", config.preset, config.data.preset);
+  std::fflush(stdout);
+}
+
+/// The table of finished runs, and their page.
+int show(const std::vector<RunRecord>& runs, const fs::path& out) {
+  print_table(std::cout, runs, table_style(STDOUT_FILENO));
+  write_report(out / run_files::report, runs);
+  std::cout << "report: " << (out / run_files::report).string() << std::endl;
+  return ok;
+}
+
+int train_one(const TrainOptions& options) {
+  const auto& stop = catch_interrupts();
+  const fs::path out = options.out;
+  check<InputError>(options.resume || !fs::exists(out / run_files::config),
+                    "{}: holds a run already; go on with --resume or choose another --out", options.out);
+  const RunConfig config = options.resume ? resumed_config(options, out) : new_config(options);
+  const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
+  Context context(parse_device(config.device), static_cast<int>(config.threads));
+  Trainer trainer(context, windows, config, out);
+  fmt::print("{}\n", describe(context.device()));
+  introduce(config, windows, trainer, trainer.state().model().parameter_count());
   if (options.resume) trainer.resume();
 
   std::int64_t total_steps = trainer.total_epochs() * trainer.steps_per_epoch();
   if (config.max_steps > 0) total_steps = std::min(total_steps, config.max_steps);
-  std::fflush(stdout);
   std::optional<Progress> progress;
   progress.emplace(std::cerr, progress_style(), "", trainer.steps_done(), total_steps);
   ProgressPosition at{trainer.epochs_done() + 1, trainer.total_epochs(), 0, trainer.steps_per_epoch(), 0};
@@ -125,13 +146,64 @@ int train(const TrainOptions& options) {
     fmt::print(stderr, "stopped after step {}; go on with: retort train --resume --out {}\n", trainer.steps_done(), options.out);
     return interrupted;
   }
-  const std::vector<RunRecord> runs{load_run(options.out)};
-  print_table(std::cout, runs, table_style(STDOUT_FILENO));
-  const auto page = std::filesystem::path(options.out) / run_files::report;
-  write_report(page, runs);
-  std::cout << "report: " << page.string() << std::endl;
-  return ok;
+  return show({load_run(out)}, out);
 }
+
+/// --ensemble: one replica a seed, from --seed on, each in OUT/seed-N.
+std::vector<Replica> make_replicas(const TrainOptions& options) {
+  const auto directory = [&](std::int64_t seed) { return fs::path(options.out) / fmt::format("seed-{}", seed); };
+  RunConfig base = options.resume ? resumed_config(options, directory(options.given.seed)) : new_config(options);
+  std::vector<Replica> replicas;
+  for (int i = 0; i < options.ensemble; ++i, ++base.seed) {
+    const fs::path own = directory(base.seed);
+    const bool begun = fs::exists(own / run_files::config);
+    check<InputError>(options.resume || !begun, "{}: holds a run already; go on with --resume or choose another --out",
+                      own.string());
+    if (begun) {
+      RunConfig before = read_config(own);
+      before.data.path = base.data.path;  // the same bytes, which resumed_config has made sure of
+      expect_same(before, base, own.string());
+    }
+    replicas.push_back({base, own});
+  }
+  return replicas;
+}
+
+int train_together(const TrainOptions& options) {
+  const auto& stop = catch_interrupts();
+  const std::vector<Replica> replicas = make_replicas(options);
+  const RunConfig& config = replicas.front().config;
+  const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
+  EnsembleOptions ensemble;
+  ensemble.device = parse_device(config.device);
+  ensemble.threads = static_cast<int>(config.threads);
+  ensemble.resume = options.resume;
+  const EnsembleShare share = ensemble_share(ensemble.device, options.ensemble, ensemble.threads);
+  fmt::print("{}\n{} replicas, {} at a time with {} host thread{} each\n", describe(ensemble.device), replicas.size(),
+             share.together, share.threads, share.threads == 1 ? "" : "s");
+  std::mutex lines;
+  bool introduced = false;
+  ensemble.on_start = [&](std::size_t i, Trainer& trainer) {
+    const std::lock_guard lock(lines);
+    if (!introduced) introduce(config, windows, trainer, trainer.state().model().parameter_count());
+    introduced = true;
+    trainer.observer.epoch = [&lines, seed = replicas[i].config.seed, epochs = trainer.total_epochs()](const EpochRecord& r) {
+      const std::lock_guard line(lines);
+      fmt::print(stderr, "seed {}  epoch {}/{}  loss {:.4f}  val {} / {}  {}\n", seed, r.epoch, epochs, r.train_loss,
+                 percent(r.val_acc1), percent(r.val_acc2), duration(r.seconds));
+    };
+  };
+  if (train_ensemble(windows, replicas, ensemble, stop) == Trainer::End::interrupted) {
+    fmt::print(stderr, "stopped; go on with: retort train --resume --ensemble {} --seed {} --out {}\n", options.ensemble,
+               config.seed, options.out);
+    return interrupted;
+  }
+  std::vector<RunRecord> runs;
+  for (const Replica& replica : replicas) runs.push_back(load_run(replica.directory));
+  return show(runs, options.out);
+}
+
+int train(const TrainOptions& options) { return options.ensemble > 1 ? train_together(options) : train_one(options); }
 
 }  // namespace
 
@@ -172,6 +244,8 @@ void add_train(CLI::App& root, Command& command) {
   o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit")->check(CLI::NonNegativeNumber);
   o->field(*app, "--log-every", &RunConfig::log_every, "Log the losses of every n-th step; 0: none")
       ->check(CLI::NonNegativeNumber);
+  app->add_option("--ensemble", o->ensemble, "Train this many seeds side by side, from --seed on, in OUT/seed-N")
+      ->check(CLI::Range(1, 1024));
   app->add_flag("--no-shuffle", o->no_shuffle, "Batches in file order");
   app->add_flag("--resume", o->resume, "Go on with the interrupted run in --out, bit for bit");
   app->callback([=, &command] { command.run = [=] { return train(*o); }; });
