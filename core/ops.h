@@ -96,6 +96,19 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
 /// x: (N, C, H, W); windows of `kernel` every `stride`, no padding, incomplete windows dropped.
 Tensor max_pool2d(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride);
 
+/// Parameters and running statistics of a batch normalisation, (K) each; all undefined: there is none.
+struct NormState {
+  Tensor weight, bias, running_mean, running_var;
+};
+struct ConvBlockOptions {
+  Conv2dOptions conv;
+  std::array<std::int64_t, 2> pool{1, 2}, pool_stride{2, 2};
+  float eps = 1e-5f;
+};
+/// max_pool2d(relu(batch_norm(conv2d(x, w, b)))) with the running statistics, in one kernel. No gradient: throws when one would be
+/// recorded.
+Tensor conv_block(const Tensor& x, const Tensor& w, const Tensor& b, const NormState& norm, const ConvBlockOptions& options = {});
+
 // ---- losses (core/ops/loss.cpp); means over the rows ----
 
 /// x: (N, C), over C.

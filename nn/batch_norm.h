@@ -22,6 +22,9 @@ class BatchNorm2d final : public Module {
     return ops::batch_norm(x, weight_, bias_, running_mean_, running_var_, options);
   }
 
+  ops::NormState affine() const { return {weight_, bias_, running_mean_, running_var_}; }
+  const ops::BatchNormOptions& options() const { return options_; }
+
  private:
   ops::BatchNormOptions options_;
   Tensor weight_, bias_, running_mean_, running_var_;

@@ -20,6 +20,10 @@ class Conv2d final : public Module {
   /// (N, in, H, W) to (N, out, OH, OW).
   Tensor forward(const Tensor& x) const { return ops::conv2d(x, weight_, bias_, options_); }
 
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+  const ops::Conv2dOptions& options() const { return options_; }
+
  private:
   ops::Conv2dOptions options_;
   Tensor weight_, bias_;

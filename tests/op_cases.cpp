@@ -118,6 +118,7 @@ const std::vector<OpCase>& all() {
     register_kernels();
     std::vector<OpCase> cases;
     add_layer_cases(cases);
+    add_conv_block_cases(cases);
     add_norm_cases(cases);
     add_elementwise_cases(cases);
     add_loss_cases(cases);

@@ -5,6 +5,7 @@
 #include "retort/bench/kernels/roof.h"
 #include "retort/kernels/batch_norm.h"
 #include "retort/kernels/conv2d.h"
+#include "retort/kernels/conv_block.h"
 #include "retort/kernels/elementwise.h"
 #include "retort/kernels/max_pool2d.h"
 #include "retort/kernels/optimizer.h"
@@ -154,6 +155,21 @@ void add_conv(Bench& bench, std::int64_t c, std::int64_t h, std::int64_t w, std:
                        });
 }
 
+void add_conv_block(Bench& bench, std::int64_t c, std::int64_t h, std::int64_t w, std::int64_t k) {
+  const ConvBlockShape z{{bench.batch, c, h, w, k, 1, 9}, 1, 2, 2, 2};
+  const std::int64_t in = z.conv.n * c * h * w, out = z.conv.n * k * z.oh() * z.ow(), weights = k * c * z.conv.s;
+  const double flops = 2.0 * static_cast<double>(z.conv.n * k * z.oh() * z.conv.ow() * c * z.conv.s);
+  const Floats x = bench.normal(in), filter = bench.normal(weights), b = bench.normal(k), gamma = bench.positive(k),
+               beta = bench.normal(k), mean = bench.normal(k, 0.1f), var = bench.positive(k);
+  add<ConvBlockKernels>(bench, fmt::format("conv_block_{}x{}x{}x{}_{}/forward", z.conv.n, c, h, w, k), flops,
+                        4.0 * static_cast<double>(in + out + weights),
+                        {{x, filter, b, gamma, beta, mean, var}, {bench.zeros(out)}, {}},
+                        [z](const ConvBlockKernels& f, Stream& s, Arrays& a) {
+                          f.forward(s, z, a.in[0].data(), a.in[1].data(), a.in[2].data(),
+                                    {a.in[3].data(), a.in[4].data(), a.in[5].data(), a.in[6].data()}, a.out[0].data());
+                        });
+}
+
 void add_batch_norm(Bench& bench, std::int64_t c, std::int64_t spatial) {
   const BatchNormShape z{bench.batch, c, spatial, 1e-5f, 0.1f, Activation::relu};
   const std::string name = fmt::format("batch_norm_{}x{}x{}", z.n, c, spatial);
@@ -275,6 +291,10 @@ int run(int count, char** arguments) {
   add_conv(bench, 3, 1, 100, 32, false);
   add_conv(bench, 32, 2, 46, 64, true);
   add_conv(bench, 32, 1, 46, 64, true);
+  add_conv_block(bench, 1, 3, 100, 32);
+  add_conv_block(bench, 3, 1, 100, 32);
+  add_conv_block(bench, 32, 2, 46, 64);
+  add_conv_block(bench, 32, 1, 46, 64);
   add_batch_norm(bench, 32, 3 * 92);
   add_batch_norm(bench, 64, 2 * 38);
   add_max_pool(bench, 32, 3, 92);

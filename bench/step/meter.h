@@ -10,6 +10,7 @@
 #include "retort/bench/kernels/roof.h"
 #include "retort/kernels/batch_norm.h"
 #include "retort/kernels/conv2d.h"
+#include "retort/kernels/conv_block.h"
 #include "retort/kernels/copy.h"
 #include "retort/kernels/dropout.h"
 #include "retort/kernels/elementwise.h"
@@ -155,6 +156,12 @@ inline void Meters::wrap_products() {
         return Cost{x / z.n, y / z.n, 2 * static_cast<double>(products * z.c * z.r * z.s) * non_zero(y, dy),
                     static_cast<double>(products * x + y)};
       });
+  Table<ConvBlockKernels>(metering_).wrap<&ConvBlockKernels::forward>("forward", [](Stream&, const ConvBlockShape& z, auto...) {
+    const Conv2dShape& conv = z.conv;
+    const std::int64_t x = conv.n * conv.c * conv.h * conv.w, y = conv.n * conv.k * z.oh() * z.ow();
+    const double flops = 2.0 * static_cast<double>(conv.n * conv.k * z.oh() * z.pool_h * conv.ow() * conv.c * conv.r * conv.s);
+    return Cost{x / conv.n, y / conv.n, flops, static_cast<double>(x + y)};
+  });
   Table<MatmulKernels>(metering_).wrap<&MatmulKernels::forward>("", [](Stream&, const MatmulShape& z, auto...) {
     return Cost{z.k, z.n, 2.0 * static_cast<double>(z.m * z.n * z.k), static_cast<double>(z.m * z.k + z.k * z.n + z.m * z.n)};
   });

@@ -9,6 +9,7 @@ void register_eigen_kernels() {
   eigen::register_batch_norm();
   eigen::register_confusion();
   eigen::register_conv2d();
+  eigen::register_conv_block();
   eigen::register_copy();
   eigen::register_dropout();
   eigen::register_elementwise();

@@ -9,6 +9,7 @@ void register_batch();
 void register_batch_norm();
 void register_confusion();
 void register_conv2d();
+void register_conv_block();
 void register_copy();
 void register_dropout();
 void register_elementwise();

@@ -14,6 +14,8 @@ void register_linear();
 template <Device>
 void register_conv2d();
 template <Device>
+void register_conv_block();
+template <Device>
 void register_batch_norm();
 template <Device>
 void register_max_pool2d();
@@ -41,6 +43,7 @@ void register_gpu_kernels() {
   register_reduce<device>();
   register_linear<device>();
   register_conv2d<device>();
+  register_conv_block<device>();
   register_batch_norm<device>();
   register_max_pool2d<device>();
   register_dropout<device>();

@@ -4,6 +4,7 @@
 #include "retort/kernels/ref/batch_norm.h"
 #include "retort/kernels/ref/confusion.h"
 #include "retort/kernels/ref/conv2d.h"
+#include "retort/kernels/ref/conv_block.h"
 #include "retort/kernels/ref/copy.h"
 #include "retort/kernels/ref/dropout.h"
 #include "retort/kernels/ref/elementwise.h"
@@ -28,6 +29,7 @@ void add(const Kernels& kernels) {
 
 void register_ref_kernels() {
   add(Conv2dKernels{ref::conv2d_forward<float>, ref::conv2d_backward<float>});
+  add(ConvBlockKernels{ref::conv_block_forward<float>});
   add(BatchNormKernels{ref::batch_norm_forward_train<float>, ref::batch_norm_forward_eval<float>,
                        ref::batch_norm_backward_train<float>, ref::batch_norm_backward_eval<float>});
   add(MaxPool2dKernels{ref::max_pool2d_forward<float>, ref::max_pool2d_backward<float>});

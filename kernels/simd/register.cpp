@@ -12,6 +12,7 @@ void register_simd_kernels() {
   if ((hwy::SupportedTargets() & HWY_TARGETS & ~scalar) == 0) return;  // no vectors worth having: Eigen serves
   simd::register_batch_norm();
   simd::register_conv2d();
+  simd::register_conv_block();
   simd::register_linear();
   simd::register_max_pool2d();
 }

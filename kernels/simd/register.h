@@ -7,6 +7,7 @@ namespace retort::simd {
 
 void register_batch_norm();
 void register_conv2d();
+void register_conv_block();
 void register_linear();
 void register_max_pool2d();
 

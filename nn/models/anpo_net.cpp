@@ -32,7 +32,7 @@ Tensor AnpoNet::features(const Tensor& windows) const {
   check_windows(windows);
   const std::int64_t rows = windows.shape()[0];
   const Tensor planes = ops::view(windows, {rows, spec_.window[1], 1, spec_.window[2]});
-  const Tensor front = ops::max_pool2d(bn_.forward(conv_.forward(planes)), {1, 2}, {1, 2});
+  const Tensor front = conv_block(conv_, &bn_, planes, {1, 2}, {1, 2});
   return shared(rnn_.last_states(ops::permute(ops::view(front, {rows, Sizes::front_channels, steps_}), {2, 0, 1})));
 }
 

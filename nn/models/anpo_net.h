@@ -4,8 +4,7 @@
 //   -> LSTM 128 -> last state -> Linear 256 ReLU -> two heads; dropout before the heads
 #pragma once
 
-#include "retort/nn/batch_norm.h"
-#include "retort/nn/conv2d.h"
+#include "retort/nn/conv_block.h"
 #include "retort/nn/models/recurrent_net.h"
 
 namespace retort::nn {

@@ -45,21 +45,14 @@ std::unique_ptr<Linear> MtlNet::make_head(Context& context, std::int64_t classes
   return head;
 }
 
-Tensor MtlNet::block(const Conv2d& conv, const std::optional<BatchNorm2d>& norm, const Tensor& x) const {
-  const Tensor y = conv.forward(x);
-  if (norm) return ops::max_pool2d(norm->forward(y), {1, 2}, {2, 2});
-  // ReLU and maximum commute, gradients included; after the pool there is a quarter of the work.
-  return ops::relu(ops::max_pool2d(y, {1, 2}, {2, 2}));
-}
-
 Tensor MtlNet::features(const Tensor& windows) const {
   const Shape& shape = windows.shape();
   const Shape& window = spec_.window;
   check(shape.rank() == 4 && shape[1] == window[0] && shape[2] == window[1] && shape[3] == window[2],
         "{}: input {} is not (N, {}, {}, {})", spec_.architecture, shape, window[0], window[1], window[2]);
   Tensor x = ops::view(windows, {shape[0], sizes_.in_channels, sizes_.rows, sizes_.length});
-  x = block(conv1_, bn1_, x);
-  x = block(conv2_, bn2_, x);
+  x = conv_block(conv1_, bn1_ ? &*bn1_ : nullptr, x, {1, 2}, {2, 2});
+  x = conv_block(conv2_, bn2_ ? &*bn2_ : nullptr, x, {1, 2}, {2, 2});
   return fc2_.forward(fc1_.forward(ops::flatten(x)));
 }
 

@@ -6,8 +6,7 @@
 // reaches the classifier. With the axes as *channels*, (N, 1, 3, L) viewed as (N, 3, 1, L), all of them do.
 #pragma once
 
-#include "retort/nn/batch_norm.h"
-#include "retort/nn/conv2d.h"
+#include "retort/nn/conv_block.h"
 #include "retort/nn/linear.h"
 #include "retort/nn/models/model.h"
 
@@ -41,7 +40,6 @@ class MtlNet final : public TwoTaskModel {
     std::int64_t flat() const { return channels2 * pool2_rows * pool2; }
   };
   static Geometry geometry(const Shape& window, Axes axes);
-  Tensor block(const Conv2d& conv, const std::optional<BatchNorm2d>& norm, const Tensor& x) const;
   std::unique_ptr<Linear> make_head(Context& context, std::int64_t classes, const char* name, Random& random);
 
   ModelSpec spec_;

@@ -1,0 +1,197 @@
+// Convolution, normalisation, ReLU and max pooling in one launch. Contract: kernels/conv_block.h.
+//
+// MTL-net's blocks are 1 x S, stride 1, pooled in pairs: only the lines under a window are computed, `lines` = N * OH of them. A
+// block makes 16 output channels of one line. A thread holds 4 channels x 4 positions, as in conv2d.cu: each two neighbours make
+// one result, so what leaves its registers is 4 x 2. The normalisation is one multiply-add before the maximum; each thread works
+// its channels' scale and shift out from the running statistics. Other shapes: one result a thread, straight from the formula.
+#include "retort/kernels/conv_block.h"
+
+#include "retort/kernels/cuda/all.h"
+#include "retort/kernels/cuda/block.cuh"
+#include "retort/kernels/registry.h"
+
+namespace retort {
+namespace {
+
+constexpr int line_k = 16;       // output channels a block
+constexpr int line_c = 8;        // input channels staged at a time
+constexpr int line_groups = 16;  // groups of 4 positions a block, at most
+constexpr int line_positions = 4 * line_groups;
+
+/// What a block's channels are multiplied with and moved by.
+struct Affine {
+  const float *bias, *gamma, *beta, *mean, *var;
+  float eps;
+
+  __device__ float2 of(std::int64_t k) const {
+    const float b = bias == nullptr ? 0.0f : bias[k];
+    if (gamma == nullptr) return make_float2(1.0f, b);
+    const float scale = gamma[k] / sqrtf(var[k] + eps);
+    return make_float2(scale, fmaf(b - mean[k], scale, beta[k]));
+  }
+};
+
+/// The larger, NaN if one of them is.
+__device__ inline float larger(float a, float b) { return b > a || b != b ? b : a; }
+__device__ inline float relu(float a) { return a < 0.0f ? 0.0f : a; }
+
+/// x: (N, inputs, height, in_width), y: (N, outputs, out_height, out_width) after pooling.
+struct LineShape {
+  int inputs, outputs, height, in_width, out_height, out_width, row_stride;
+};
+
+/// Block: (groups of 4 positions, 4 groups of 4 output channels). Grid: (tiles of positions, tiles of outputs, lines).
+template <int S>
+__global__ void __launch_bounds__(line_groups * 4)
+    line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const Affine affine, float* y) {
+  __shared__ __align__(16) float tile_x[line_c][line_positions + S - 1 + 4];
+  __shared__ __align__(16) float tile_w[line_c][S][line_k];
+  const int threads = static_cast<int>(blockDim.x * blockDim.y), me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
+  const int positions = static_cast<int>(blockDim.x) * 4;
+  const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
+  const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+
+  for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
+    const std::int64_t n = line / p.out_height, row = line % p.out_height;
+    float sum[4][4] = {};
+    for (int c0 = 0; c0 < p.inputs; c0 += line_c) {
+      const int depth = p.inputs - c0 < line_c ? p.inputs - c0 : line_c;
+      for (int e = me; e < depth * (positions + S - 1); e += threads) {
+        const int c = e / (positions + S - 1), j = e % (positions + S - 1), i = i0 + j;
+        const std::int64_t at = ((n * p.inputs + c0 + c) * p.height + row * p.row_stride) * p.in_width + i;
+        tile_x[c][j] = i < p.in_width ? x[at] : 0.0f;
+      }
+      for (int e = me; e < depth * S * line_k; e += threads) {
+        const int s = e % S, c = e / S % depth, k = e / (S * depth);
+        tile_w[c][s][k] = k0 + k < p.outputs ? w[(static_cast<std::int64_t>(k0 + k) * p.inputs + c0 + c) * S + s] : 0.0f;
+      }
+      __syncthreads();
+      for (int c = 0; c < depth; ++c) {
+        float window[4 + S - 1];
+#pragma unroll
+        for (int j = 0; j < 4 + S - 1; ++j) window[j] = tile_x[c][my_i + j];
+#pragma unroll
+        for (int s = 0; s < S; ++s) {
+          const float4 taps = *reinterpret_cast<const float4*>(&tile_w[c][s][my_k]);
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            sum[0][j] = fmaf(taps.x, window[j + s], sum[0][j]);
+            sum[1][j] = fmaf(taps.y, window[j + s], sum[1][j]);
+            sum[2][j] = fmaf(taps.z, window[j + s], sum[2][j]);
+            sum[3][j] = fmaf(taps.w, window[j + s], sum[3][j]);
+          }
+        }
+      }
+      __syncthreads();
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const int k = k0 + my_k + q;
+      if (k >= p.outputs) continue;
+      const float2 a = affine.of(k);
+      float* to = y + ((n * p.outputs + k) * p.out_height + row) * p.out_width;
+#pragma unroll
+      for (int j = 0; j < 4; j += 2)
+        if ((i0 + my_i + j) / 2 < p.out_width)
+          to[(i0 + my_i + j) / 2] = relu(larger(fmaf(sum[q][j], a.x, a.y), fmaf(sum[q][j + 1], a.x, a.y)));
+    }
+  }
+}
+
+template <int S>
+void launch_line(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* w, const Affine& affine,
+                 float* y) {
+  const std::int64_t groups = ceil_div(p.out_width, 2), tiles = ceil_div(groups, line_groups);
+  const dim3 block(count(ceil_div(groups, tiles)), 4);
+  const dim3 grid(count(ceil_div(groups, block.x)), count(ceil_div(p.outputs, line_k)),
+                  count(std::min<std::int64_t>(lines, 65535)));
+  launch({stream, "conv_block.forward", grid, block}, line_kernel<S>, p, lines, x, w, affine, y);
+}
+
+// ---- any shape
+
+struct BlockShape {
+  std::int64_t n, c, h, w, k, r, s, stride_h, stride_w, pad_h, pad_w;
+  std::int64_t pool_h, pool_w, pool_stride_h, pool_stride_w, oh, ow;
+};
+
+__device__ inline float convolve(const BlockShape& p, const float* x, const float* w, std::int64_t top, std::int64_t left) {
+  float sum = 0.0f;
+  for (std::int64_t c = 0; c < p.c; ++c)
+    for (std::int64_t r = 0; r < p.r; ++r) {
+      if (top + r < 0 || top + r >= p.h) continue;
+      for (std::int64_t s = 0; s < p.s; ++s)
+        if (left + s >= 0 && left + s < p.w) sum = fmaf(x[(c * p.h + top + r) * p.w + left + s], w[(c * p.r + r) * p.s + s], sum);
+    }
+  return sum;
+}
+
+__global__ void __launch_bounds__(256)
+    block_kernel(const BlockShape p, const float* x, const float* w, const Affine affine, float* y) {
+  const std::int64_t at = global_thread();
+  if (at >= p.n * p.k * p.oh * p.ow) return;
+  const std::int64_t ow = at % p.ow, oh = at / p.ow % p.oh, k = at / (p.ow * p.oh) % p.k, n = at / (p.ow * p.oh * p.k);
+  const float2 a = affine.of(k);
+  float best = 0.0f;  // what a ReLU leaves at least
+  for (std::int64_t r = 0; r < p.pool_h; ++r)
+    for (std::int64_t s = 0; s < p.pool_w; ++s) {
+      const std::int64_t top = (oh * p.pool_stride_h + r) * p.stride_h - p.pad_h;
+      const std::int64_t left = (ow * p.pool_stride_w + s) * p.stride_w - p.pad_w;
+      best = larger(best, fmaf(convolve(p, x + n * p.c * p.h * p.w, w + k * p.c * p.r * p.s, top, left), a.x, a.y));
+    }
+  y[at] = best;
+}
+
+bool is_line(const ConvBlockShape& z) {
+  const Conv2dShape& p = z.conv;
+  return p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 && p.pad_w == 0 &&
+         z.pool_h == 1 && z.pool_w == 2 && z.pool_stride_w == 2 && p.w < (1 << 24) && p.k <= 65535 * line_k;
+}
+
+void forward(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
+             const BatchNormState<float>& norm, float* y) {
+  const Conv2dShape& p = z.conv;
+  const std::int64_t outputs = p.n * p.k * z.oh() * z.ow();
+  if (outputs == 0) return;
+  const Affine affine{b, norm.gamma, norm.beta, norm.mean, norm.var, z.eps};
+  if (!is_line(z)) {
+    const BlockShape shape{p.n,
+                           p.c,
+                           p.h,
+                           p.w,
+                           p.k,
+                           p.r,
+                           p.s,
+                           p.stride_h,
+                           p.stride_w,
+                           p.pad_h,
+                           p.pad_w,
+                           z.pool_h,
+                           z.pool_w,
+                           z.pool_stride_h,
+                           z.pool_stride_w,
+                           z.oh(),
+                           z.ow()};
+    launch({stream, "conv_block.forward", dim3(count(ceil_div(outputs, 256))), dim3(256)}, block_kernel, shape, x, w, affine, y);
+    return;
+  }
+  const auto as = [](std::int64_t i) { return static_cast<int>(i); };
+  const LineShape line{as(p.c), as(p.k), as(p.h), as(p.w), as(z.oh()), as(z.ow()), as(z.pool_stride_h)};
+  switch (p.s) {
+    case 3:
+      return launch_line<3>(stream, line, p.n * z.oh(), x, w, affine, y);
+    case 5:
+      return launch_line<5>(stream, line, p.n * z.oh(), x, w, affine, y);
+    default:
+      return launch_line<9>(stream, line, p.n * z.oh(), x, w, affine, y);
+  }
+}
+
+}  // namespace
+
+template <>
+void register_conv_block<this_device>() {
+  KernelTable<ConvBlockKernels>::instance().add(this_device, "cuda", 10, {forward});
+}
+
+}  // namespace retort

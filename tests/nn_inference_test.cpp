@@ -1,0 +1,90 @@
+// Prediction: the fused path gives the numbers of the layers one by one, and a repeated call touches neither the heap nor the
+// device's allocator.
+#include "catch.h"
+#include "malloc_counter.h"
+
+#include "retort/core/random.h"
+#include "retort/nn/models/model.h"
+
+#include <cmath>
+#include <random>
+
+using namespace retort;
+
+namespace {
+
+Tensor noise(Context& context, const Shape& shape, Random& random) {
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  for (float& value : values) value = static_cast<float>(random.normal());
+  return Tensor::from(context, shape, values);
+}
+
+/// Parameters and running statistics that all matter: no zero, no one.
+void disturb(const nn::Module& model, Random& random) {
+  for (const auto& [name, tensor] : model.state()) {
+    std::vector<float> values = tensor.to_vector();
+    for (float& value : values) value += static_cast<float>(random.uniform(0.01, 0.1));
+    tensor.copy_from_host(values);
+  }
+}
+
+double relative_error(const Tensor& a, const Tensor& b) {
+  const std::vector<float> x = a.to_vector(), y = b.to_vector();
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    difference += std::pow(static_cast<double>(x[i]) - static_cast<double>(y[i]), 2);
+    size += std::pow(static_cast<double>(y[i]), 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+}  // namespace
+
+TEST_CASE("without gradients, evaluation gives what the layers give one by one") {
+  const std::uint64_t seed = static_cast<std::uint64_t>(std::random_device{}());
+
+  INFO("seed " << seed);
+  for (const std::string& form : nn::architectures())
+    for (const std::int64_t rows : {1, 19}) {
+      CAPTURE(form, rows);
+      Context context(Device::cpu, 2);
+      Random random(seed);
+      const auto model = nn::make_model(context, {.architecture = form});
+      disturb(*model, random);
+      model->eval();
+      const Tensor windows = noise(context, {rows, 1, 3, 100}, random);
+      const nn::Logits expected = model->forward(windows);
+      const NoGrad no_grad(context);
+      const nn::Logits got = model->forward(windows);
+      CHECK(relative_error(got.task1, expected.task1) <= 1e-5);
+      CHECK(relative_error(got.task2, expected.task2) <= 1e-5);
+    }
+}
+
+TEST_CASE("a repeated prediction allocates nothing") {
+  if (!counts_mallocs) {
+    WARN("skipped: the allocator cannot be counted in this build");
+    return;
+  }
+  for (const std::string& form : nn::architectures())
+    for (const std::int64_t rows : {1, 19}) {
+      CAPTURE(form, rows);
+      Context context(Device::cpu, 2);
+      Random random(1);
+      const auto model = nn::make_model(context, {.architecture = form});
+      model->eval();
+      const Tensor windows = noise(context, {rows, 1, 3, 100}, random);
+      const NoGrad no_grad(context);
+      const auto predict = [&] {
+        const nn::Logits logits = model->forward(windows);
+        ops::log_softmax(logits.task1), ops::log_softmax(logits.task2);
+      };
+      predict();
+      const auto from_device = context.arena().device_allocations();
+      const long before = mallocs;
+      for (int i = 0; i < 3; ++i) predict();
+      const long after = mallocs;
+      CHECK(after - before == 0);
+      CHECK(context.arena().device_allocations() == from_device);
+    }
+}
