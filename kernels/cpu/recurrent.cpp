@@ -189,49 +189,32 @@ Step step(const RecurrentShape& z, std::int64_t i, std::int64_t row) {
   return {at(i), i == 0 ? -1 : at(i - 1)};
 }
 
-/// gates[., g hidden + j] = bias + x w_ih^T for all steps.
-template <int G>
-void input_products(ThreadTeam& team, const RecurrentShape& z, const float* x, const float* packed, const float* bias,
-                    float* gates) {
-  team.for_ranges(z.steps * z.rows, input_rows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t u = 0; u < divide_up(z.hidden, lanes); ++u)
-      in_tiles(end - begin, [&](auto height, std::int64_t first) {
-        constexpr int M = decltype(height)::value;
-        Packet sum[M][G];
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) sum[m][g] = vec::pload<Packet>(bias + (u * G + g) * lanes);
-        const std::int64_t row = begin + first;
-        multiply_add<M, G>(sum, z.in, x + row * z.in, z.in, 1, packed + u * z.in * G * lanes);
-        float* to = gates + row * 4 * z.hidden + u * lanes;
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) store(to + (m * 4 + g) * z.hidden, sum[m][g], z.hidden - u * lanes);
-      });
-  });
-}
+/// What a tile reads: M rows of the input and of the state before (null at the first step), and the packed weights and biases of
+/// its units. `bias_n` is GRU's b_hn.
+struct TileInputs {
+  const float *x, *before, *ih, *hh, *bias, *bias_n;
+};
 
 /// One step of M rows and `lanes` units from `unit` on; the pointers stand at the first row.
 template <int M>
-void lstm_tile(std::int64_t hidden, std::int64_t unit, const float* before, const float* packed, float* gates,
-               const float* cells_before, float* cells, float* y) {
-  const std::int64_t count = hidden - unit;
+void lstm_tile(const RecurrentShape& z, std::int64_t unit, const TileInputs& in, float* gates, const float* cells_before,
+               float* cells, float* y) {
+  const std::int64_t hidden = z.hidden, count = hidden - unit;
   Packet sum[M][4];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) sum[m][g] = load(gates + (m * 4 + g) * hidden + unit, count);
-  if (before != nullptr) multiply_add<M, 4>(sum, hidden, before, hidden, 1, packed);
+    for (int g = 0; g < 4; ++g) sum[m][g] = vec::pload<Packet>(in.bias + g * lanes);
+  multiply_add<M, 4>(sum, z.in, in.x, z.in, 1, in.ih);
+  if (in.before != nullptr) multiply_add<M, 4>(sum, hidden, in.before, hidden, 1, in.hh);
   for (int m = 0; m < M; ++m) {
-    const Packet in = logistic(sum[m][0]), forget = logistic(sum[m][1]), candidate = vec::ptanh(sum[m][2]),
+    const Packet input = logistic(sum[m][0]), forget = logistic(sum[m][1]), candidate = vec::ptanh(sum[m][2]),
                  out = logistic(sum[m][3]);
     const std::int64_t at = m * hidden + unit;
     const Packet old = cells_before != nullptr ? load(cells_before + at, count) : number(0);
-    const Packet c = vec::pmadd(forget, old, vec::pmul(in, candidate));
+    const Packet c = vec::pmadd(forget, old, vec::pmul(input, candidate));
     float* gate = gates + m * 4 * hidden + unit;
-    store(gate, in, count);
+    store(gate, input, count);
     store(gate + hidden, forget, count);
     store(gate + 2 * hidden, candidate, count);
     store(gate + 3 * hidden, out, count);
@@ -241,22 +224,22 @@ void lstm_tile(std::int64_t hidden, std::int64_t unit, const float* before, cons
 }
 
 template <int M>
-void gru_tile(std::int64_t hidden, std::int64_t unit, const float* before, const float* packed, const float* bias_n, float* gates,
-              float* y) {
-  const std::int64_t count = hidden - unit;
-  Packet sum[M][3];
+void gru_tile(const RecurrentShape& z, std::int64_t unit, const TileInputs& in, float* gates, float* y) {
+  const std::int64_t hidden = z.hidden, count = hidden - unit;
+  Packet sum[M][3], from_x[M];
 #pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-    sum[m][0] = load(gates + m * 4 * hidden + unit, count);
-    sum[m][1] = load(gates + (m * 4 + 1) * hidden + unit, count);
-    sum[m][2] = vec::pload<Packet>(bias_n);
-  }
-  if (before != nullptr) multiply_add<M, 3>(sum, hidden, before, hidden, 1, packed);
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 3
+    for (int g = 0; g < 3; ++g) sum[m][g] = vec::pload<Packet>(in.bias + g * lanes);
+  multiply_add<M, 3>(sum, z.in, in.x, z.in, 1, in.ih);
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) from_x[m] = std::exchange(sum[m][2], vec::pload<Packet>(in.bias_n));
+  if (in.before != nullptr) multiply_add<M, 3>(sum, hidden, in.before, hidden, 1, in.hh);
   for (int m = 0; m < M; ++m) {
     float* gate = gates + m * 4 * hidden + unit;
     const Packet r = logistic(sum[m][0]), update = logistic(sum[m][1]);
-    const Packet candidate = vec::ptanh(vec::pmadd(r, sum[m][2], load(gate + 2 * hidden, count)));
-    const Packet old = before != nullptr ? load(before + m * hidden + unit, count) : number(0);
+    const Packet candidate = vec::ptanh(vec::pmadd(r, sum[m][2], from_x[m]));
+    const Packet old = in.before != nullptr ? load(in.before + m * hidden + unit, count) : number(0);
     store(gate, r, count);
     store(gate + hidden, update, count);
     store(gate + 2 * hidden, candidate, count);
@@ -265,11 +248,11 @@ void gru_tile(std::int64_t hidden, std::int64_t unit, const float* before, const
   }
 }
 
-/// Packs the weights, multiplies the input, then lets every few rows walk: tile(height, unit, rows' offsets, packed weights of
-/// the units).
+/// Packs the weights, then lets every few rows walk: tile(height, unit, rows' offsets, inputs). The product with the input is
+/// made where it is needed: written out for all steps at once, it would be the largest array of all.
 template <int G, class Tile>
 void forward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh, const float* b_ih,
-             const float* b_hh, float* gates, const Tile& tile) {
+             const float* b_hh, const float* y, const Tile& tile) {
   const std::int64_t h = z.hidden, units = divide_up(h, lanes), gate_size = G * units * lanes;
   Carver carve(stream, padded(gate_size * z.in) + padded(gate_size * h) + padded(gate_size) + padded(units * lanes));
   float *ih = carve.take(gate_size * z.in), *hh = carve.take(gate_size * h), *bias = carve.take(gate_size),
@@ -279,14 +262,15 @@ void forward(Stream& stream, const RecurrentShape& z, const float* x, const floa
   pack_gates<G>(team, h, h, w_hh, hh);
   pack_bias<G>(h, b_ih, b_hh, G == 3 ? 2 : -1, bias);
   if (G == 3) pack_bias<1>(h, b_hh != nullptr ? b_hh + 2 * h : nullptr, nullptr, -1, bias_n);
-  input_products<G>(team, z, x, ih, bias, gates);
   team.for_ranges(z.rows, walkers(z), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = 0; i < z.steps; ++i) {
       const Step at = step(z, i, begin);
       for (std::int64_t u = 0; u < units; ++u)
         in_tiles(end - begin, [&](auto height, std::int64_t first) {
           const Step rows{at.now + first, at.before < 0 ? -1 : at.before + first};
-          tile(height, u * lanes, rows, hh + u * h * G * lanes, bias_n + u * lanes);
+          tile(height, u * lanes, rows,
+               TileInputs{x + rows.now * z.in, rows.before < 0 ? nullptr : y + rows.before * h, ih + u * z.in * G * lanes,
+                          hh + u * h * G * lanes, bias + u * G * lanes, bias_n + u * lanes});
         });
     }
   });
@@ -295,22 +279,18 @@ void forward(Stream& stream, const RecurrentShape& z, const float* x, const floa
 void lstm_forward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh,
                   const float* b_ih, const float* b_hh, float* gates, float* cells, float* y) {
   const std::int64_t h = z.hidden;
-  forward<4>(stream, z, x, w_ih, w_hh, b_ih, b_hh, gates,
-             [&](auto height, std::int64_t unit, const Step& at, const float* packed, const float*) {
-               lstm_tile<decltype(height)::value>(h, unit, at.before < 0 ? nullptr : y + at.before * h, packed,
-                                                  gates + at.now * 4 * h, at.before < 0 ? nullptr : cells + at.before * h,
-                                                  cells + at.now * h, y + at.now * h);
-             });
+  forward<4>(stream, z, x, w_ih, w_hh, b_ih, b_hh, y, [&](auto height, std::int64_t unit, const Step& at, const TileInputs& in) {
+    lstm_tile<decltype(height)::value>(z, unit, in, gates + at.now * 4 * h, at.before < 0 ? nullptr : cells + at.before * h,
+                                       cells + at.now * h, y + at.now * h);
+  });
 }
 
 void gru_forward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh, const float* b_ih,
                  const float* b_hh, float* gates, float* y) {
   const std::int64_t h = z.hidden;
-  forward<3>(stream, z, x, w_ih, w_hh, b_ih, b_hh, gates,
-             [&](auto height, std::int64_t unit, const Step& at, const float* packed, const float* bias_n) {
-               gru_tile<decltype(height)::value>(h, unit, at.before < 0 ? nullptr : y + at.before * h, packed, bias_n,
-                                                 gates + at.now * 4 * h, y + at.now * h);
-             });
+  forward<3>(stream, z, x, w_ih, w_hh, b_ih, b_hh, y, [&](auto height, std::int64_t unit, const Step& at, const TileInputs& in) {
+    gru_tile<decltype(height)::value>(z, unit, in, gates + at.now * 4 * h, y + at.now * h);
+  });
 }
 
 // ---- backward ----
@@ -354,33 +334,55 @@ void gru_row(std::int64_t h, const float* gate, const float* h_before, const flo
   }
 }
 
+/// A matrix (rows, columns) in panels of columns, each with all rows: the last panel is 1, 2 or `wide` vectors wide.
+struct Panels {
+  std::int64_t rows = 0, columns = 0;
+  float* data = nullptr;
+
+  static std::int64_t width(std::int64_t left) { return left <= lanes ? 1 : left <= 2 * lanes ? 2 : wide; }
+  std::int64_t size() const { return rows * divide_up(columns, panel) * panel; }
+
+  /// Some rows of all panels.
+  void pack(std::int64_t begin, std::int64_t end, const float* from) const {
+    with_panels([&](auto vectors, std::int64_t n, float* to) {
+      constexpr int N = decltype(vectors)::value;
+      pack_rows<N>(end - begin, columns - n, from + begin * columns + n, columns, to + begin * N * lanes);
+    });
+  }
+  /// Calls visit(std::integral_constant<int, N>, first column, the panel's first row).
+  template <class Visit>
+  void with_panels(Visit&& visit) const {
+    for (std::int64_t n = 0; n < columns; n += panel) {
+      float* at = data + n * rows;
+      switch (width(columns - n)) {
+        case 1:
+          visit(std::integral_constant<int, 1>(), n, at);
+          break;
+        case 2:
+          visit(std::integral_constant<int, 2>(), n, at);
+          break;
+        default:
+          visit(std::integral_constant<int, wide>(), n, at);
+      }
+    }
+  }
+};
+
 /// dw_ih, dw_hh and the biases' gradients of units [begin, begin + count) of one gate: sums over all steps and rows, a block of
 /// d's rows at a time while it is in the cache.
 struct WeightGradients {
   const RecurrentShape& z;
-  const float *d, *x, *y;
+  const float* d;
+  Panels x, y;  ///< not packed where dw_ih or dw_hh is null
   float *dw_ih, *dw_hh, *db_ih, *db_hh;
 
-  template <int N>
-  void add_panel(std::int64_t rows, std::int64_t count, std::int64_t columns, const float* from_d, const float* source,
-                 std::int64_t stride, float* dw) const {
-    alignas(64) float packed[depth * N * lanes];
-    pack_rows<N>(rows, columns, source, stride, packed);
-    add_product<N>(count, columns, rows, from_d, 1, 4 * z.hidden, packed, dw, stride);
-  }
-
-  /// dw (count, columns) += d^T source over `rows` rows.
-  void add(std::int64_t rows, std::int64_t count, const float* from_d, const float* source, std::int64_t columns,
-           float* dw) const {
-    for (std::int64_t n = 0; n < columns; n += panel) {
-      const std::int64_t left = columns - n;
-      if (left <= lanes)
-        add_panel<1>(rows, count, left, from_d, source + n, columns, dw + n);
-      else if (left <= 2 * lanes)
-        add_panel<2>(rows, count, left, from_d, source + n, columns, dw + n);
-      else
-        add_panel<wide>(rows, count, left, from_d, source + n, columns, dw + n);
-    }
+  /// dw (count, columns) += d^T source over `rows` rows from `first` on.
+  static void add(const RecurrentShape& z, std::int64_t rows, std::int64_t count, const float* from_d, const Panels& source,
+                  std::int64_t first, float* dw) {
+    source.with_panels([&](auto vectors, std::int64_t n, const float* from) {
+      constexpr int N = decltype(vectors)::value;
+      add_product<N>(count, source.columns - n, rows, from_d, 1, 4 * z.hidden, from + first * N * lanes, dw + n, source.columns);
+    });
   }
 
   void run(std::int64_t gate, std::int64_t block_of_state, std::int64_t begin, std::int64_t count) const {
@@ -391,10 +393,9 @@ struct WeightGradients {
                        last = z.reverse ? total - z.rows : total;
     for (std::int64_t r = 0; r < total; r += depth) {
       const std::int64_t rows = std::min(depth, total - r);
-      if (dw_ih != nullptr) add(rows, count, input_side + r * 4 * h, x + r * z.in, z.in, dw_ih + out * z.in);
+      if (dw_ih != nullptr) add(z, rows, count, input_side + r * 4 * h, x, r, dw_ih + out * z.in);
       const std::int64_t from = std::max(r, first), to = std::min(r + rows, last);
-      if (dw_hh != nullptr && from < to)
-        add(to - from, count, state_side + from * 4 * h, y + (from + shift) * h, h, dw_hh + out * h);
+      if (dw_hh != nullptr && from < to) add(z, to - from, count, state_side + from * 4 * h, y, from + shift, dw_hh + out * h);
       for (std::int64_t i = r; i < r + rows; ++i) {
         if (db_ih != nullptr) array(db_ih + out, count) += array(input_side + i * 4 * h, count);
         if (db_hh != nullptr) array(db_hh + out, count) += array(state_side + i * 4 * h, count);
@@ -412,9 +413,13 @@ void backward(Stream& stream, const RecurrentShape& z, const float* x, const flo
   const std::int64_t hh_size = panels_size(G * h, h), ih_size = dx != nullptr ? panels_size(G * h, z.in) : 0;
   const std::int64_t own = padded(3 * walking * h);  // dh and kept of a thread
   ThreadTeam& team = stream.threads();
-  Carver carve(stream, padded(hh_size) + padded(ih_size) + padded(total * 4 * h) + own * team.size());
+  Panels x_panels{total, dw_ih != nullptr ? z.in : 0}, y_panels{total, dw_hh != nullptr ? h : 0};
+  Carver carve(stream, padded(hh_size) + padded(ih_size) + padded(total * 4 * h) + own * team.size() + padded(x_panels.size()) +
+                           padded(y_panels.size()));
   float *hh = carve.take(hh_size), *ih = carve.take(ih_size), *d = carve.take(total * 4 * h),
         *mine = carve.take(own * team.size());
+  x_panels.data = carve.take(x_panels.size());
+  y_panels.data = carve.take(y_panels.size());
   pack_panels(team, G * h, h, w_hh, hh);
   if (dx != nullptr) pack_panels(team, G * h, z.in, w_ih, ih);
 
@@ -446,7 +451,11 @@ void backward(Stream& stream, const RecurrentShape& z, const float* x, const flo
           add_product<wide>(end - begin, z.in - n, h, d + (begin * 4 + g) * h, 4 * h, 1, ih + n * G * h + g * h * panel,
                             dx + begin * z.in + n, z.in);
     });
-  const WeightGradients weights{z, d, x, y, dw_ih, dw_hh, db_ih, db_hh};
+  team.for_ranges(total, input_rows, [&](std::int64_t begin, std::int64_t end) {
+    x_panels.pack(begin, end, x);
+    y_panels.pack(begin, end, y);
+  });
+  const WeightGradients weights{z, d, x_panels, y_panels, dw_ih, dw_hh, db_ih, db_hh};
   const std::int64_t blocks = divide_up(h, unit_block);
   team.run(G * blocks, [&](std::int64_t task, int) {
     const std::int64_t gate = task / blocks, begin = task % blocks * unit_block;
