@@ -24,12 +24,13 @@ import sys
 import time
 
 METHODS = ("smooth-distill", "multi-task", "sd-dropout")
-FORMS = ("mtl-net", "mtl-net-paper", "mtl-net-released")
+MTL_NETS = ("mtl-net", "mtl-net-paper", "mtl-net-released")
+RECURRENT = ("lstm", "bilstm", "gru", "anpo-net")
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--form", choices=FORMS, default="mtl-net", help="form of MTL-net (default mtl-net)")
+    parser.add_argument("--form", choices=MTL_NETS + RECURRENT, default="mtl-net", help="architecture (default mtl-net)")
     parser.add_argument("--method", choices=METHODS, default="smooth-distill")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100, help="timed steps (default 100)")
@@ -77,11 +78,24 @@ def make_optimizer(torch, parameters, tuned):
     raise RuntimeError("no form of Adam works")
 
 
+def make_model(form, mtl_net):
+    """The model under this name, giving (shared features or None, logits of task 1, logits of task 2)."""
+    if form in MTL_NETS:
+        return mtl_net.MtlNet(form)
+    import recurrent_fixtures
+
+    class RecurrentNet(recurrent_fixtures.Net):
+        def forward(self, x):
+            return (None, *super().forward(x))
+
+    return RecurrentNet(form)
+
+
 def make_step(torch, mtl_net, arguments):
     """A function that runs one step and returns its loss, and how the optimiser is made."""
     device = torch.device(arguments.device)
     torch.manual_seed(1)
-    student = mtl_net.MtlNet(arguments.form).to(device)
+    student = make_model(arguments.form, mtl_net).to(device)
     x = torch.randn(arguments.batch, 1, 3, 100, device=device)
     targets = [torch.randint(0, classes, (arguments.batch,), device=device) for classes in (12, 3)]
     if arguments.tuned:
@@ -142,6 +156,8 @@ def time_steps(torch, step, arguments):
 
 def main():
     arguments = parse_arguments()
+    if arguments.method == "sd-dropout" and arguments.form in RECURRENT:
+        sys.exit("torch_step: sd-dropout is here for the forms of MTL-net only")
     # OpenMP reads this once, when torch is loaded; set_num_threads alone leaves OpenBLAS with its own idea.
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     import torch

@@ -1,0 +1,156 @@
+// Times prediction, a batch of windows that is ready in memory to the logits of both tasks, and with --peer the same in PyTorch,
+// taking turns in one run:
+//
+//   bench_infer_infer --batch 1 --threads 1 --peer "/usr/bin/python3 bench/peers/torch_infer.py"
+//
+// It first compares the fused path with the layers one by one and refuses to time a wrong result.
+#include "retort/core/random.h"
+#include "retort/core/version.h"
+#include "retort/distill/run_record.h"
+#include "retort/kernels/registry.h"
+#include "retort/nn/models/model.h"
+
+#include <fmt/core.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+
+namespace {
+
+using namespace retort;
+
+struct Options {
+  std::string form = "mtl-net", impl, peer, json;
+  int batch = 1, calls = 200, threads = 1, rounds = 3;
+};
+
+struct Stats {
+  double median, fastest, p90;
+};
+
+Stats stats(std::vector<double> ms) {
+  std::ranges::sort(ms);
+  return {ms[ms.size() / 2], ms.front(), ms[ms.size() * 9 / 10]};
+}
+
+Tensor noise(Context& context, std::int64_t windows) {
+  std::vector<float> values(static_cast<std::size_t>(windows * 300));
+  Random random(1);
+  for (float& value : values) value = static_cast<float>(random.normal());
+  return Tensor::from(context, {windows, 1, 3, 100}, values);
+}
+
+void check_result(const nn::TwoTaskModel& model, const Tensor& windows) {
+  const std::vector<float> expected = model.forward(windows).task1.to_vector();  // with gradients: layer by layer
+  const NoGrad no_grad(windows.context());
+  const std::vector<float> got = model.forward(windows).task1.to_vector();
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(got[i] - expected[i], 2);
+    size += std::pow(expected[i], 2);
+  }
+  check(std::sqrt(difference) <= 1e-5 * std::sqrt(size), "the result is wrong by {}: not timed", std::sqrt(difference / size));
+}
+
+std::vector<double> time_calls(const nn::TwoTaskModel& model, const Tensor& windows, int calls) {
+  const NoGrad no_grad(windows.context());
+  std::vector<double> ms;
+  for (int i = -calls / 5 - 2; i < calls; ++i) {  // the first ones warm up
+    const auto begin = std::chrono::steady_clock::now();
+    const nn::Logits logits = model.forward(windows);
+    windows.context().synchronize();
+    if (i >= 0) ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return ms;
+}
+
+/// The peer's own report of as many calls.
+Json ask_peer(const Options& o) {
+  const std::string command =
+      fmt::format("{} --form {} --batch {} --calls {} --threads {} --json -", o.peer, o.form, o.batch, o.calls, o.threads);
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  check(pipe != nullptr, "cannot run {}", command);
+  std::string text;
+  char buffer[4096];
+  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, n);
+  const Json json = Json::parse(text, nullptr, false);
+  check(!json.is_discarded(), "the peer printed no JSON: {}", command);
+  return json;
+}
+
+int run(const Options& o) {
+  Context context(Device::cpu, o.threads);
+  if (!o.impl.empty()) use_implementation("*", Device::cpu, o.impl);
+  const auto model = nn::make_model(context, {o.form, Shape{1, 3, 100}, {12, 3}, 0});
+  model->eval();
+  const Tensor windows = noise(context, o.batch);
+  check_result(*model, windows);
+
+  std::vector<double> ours, peer_medians, peer_fastest;
+  Json peer;
+  for (int round = 0; round < o.rounds; ++round) {
+    const auto ms = time_calls(*model, windows, o.calls);
+    ours.insert(ours.end(), ms.begin(), ms.end());
+    if (o.peer.empty()) continue;
+    peer = ask_peer(o);
+    peer_medians.push_back(peer.at("median_ms").get<double>());
+    peer_fastest.push_back(peer.at("min_ms").get<double>());
+  }
+  const Stats mine = stats(ours);
+  fmt::print("prediction, {}, batch {}, {} thread(s), {}\n", o.form, o.batch, o.threads, describe(Device::cpu));
+  fmt::print("retort {:<10} median {:8.3f} ms  min {:8.3f}  p90 {:8.3f}  ({} calls)\n", version(), mine.median, mine.fastest,
+             mine.p90, ours.size());
+  Json result = {{"what", "prediction"},
+                 {"form", o.form},
+                 {"batch", o.batch},
+                 {"threads", o.threads},
+                 {"machine", describe(Device::cpu)},
+                 {"compiler", compiler()},
+                 {"impl", o.impl},
+                 {"calls", ours.size()},
+                 {"infer_median_ms", mine.median},
+                 {"infer_min_ms", mine.fastest},
+                 {"infer_p90_ms", mine.p90}};
+  if (!o.peer.empty()) {
+    const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);
+    fmt::print("PyTorch {:<9} median {:8.3f} ms  min {:8.3f}  (median of {} rounds, {})\n", peer.value("torch", "?"),
+               medians.median, fastest.fastest, o.rounds, peer.value("how", "?"));
+    fmt::print("ratio              median {:8.2f} x   min {:8.2f} x\n", medians.median / mine.median,
+               fastest.fastest / mine.fastest);
+    result["peer"] = peer;
+    result["peer_median_ms"] = medians.median;
+    result["peer_min_ms"] = fastest.fastest;
+    result["ratio_of_medians"] = medians.median / mine.median;
+    result["ratio_of_minima"] = fastest.fastest / mine.fastest;
+  }
+  if (!o.json.empty()) std::ofstream(o.json) << result.dump(2) << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"Prediction, timed; with --peer beside PyTorch's, taking turns"};
+  app.option_defaults()->always_capture_default();
+  app.add_option("--form", o.form, "Model");
+  app.add_option("--batch", o.batch, "Windows a call");
+  app.add_option("--calls", o.calls, "Timed calls a round");
+  app.add_option("--rounds", o.rounds, "Turns");
+  app.add_option("--threads", o.threads, "Host threads");
+  app.add_option("--impl", o.impl, "Kernels to use where they exist: eigen, simd, ref");
+  app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_infer.py\"");
+  app.add_option("--json", o.json, "Also write the result here");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    return run(o);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_infer: {}\n", error.what());
+    return 2;
+  }
+}
