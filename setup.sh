@@ -5,7 +5,8 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates libfmt-dev libeigen3-dev nlohmann-json3-dev libfast-float-dev libcli11-dev
-          libboost-dev libboost-context-dev libboost-math-dev libhwy-dev libssl-dev libtomlplusplus-dev catch2 libbenchmark-dev gnuplot-nox python3)
+          libboost-dev libboost-context-dev libboost-math-dev libhwy-dev libssl-dev libtomlplusplus-dev catch2 libbenchmark-dev gnuplot-nox python3
+          libopenmpi-dev openmpi-bin)
 optional=(ccache)   # nicer to have: a rebuild takes seconds; a system without it builds as well
 case "${1:-}" in
   "") ;;

@@ -7,11 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <thread>
 #include <utility>
 
 namespace retort {
@@ -161,47 +159,39 @@ void clear_failures(const Plan& plan, const fs::path& runs) {
 }
 
 GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, const std::atomic<bool>& stop) {
+  ShareSource share(shard_of(plan, options.shard, options.shards), options.poll_seconds);
+  return run_grid(windows, plan, options, share, stop);
+}
+
+GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, RunSource& source,
+                     const std::atomic<bool>& stop) {
   GridOutcome outcome;
-  std::vector<std::size_t> left = shard_of(plan, options.shard, options.shards);
-  while (!left.empty()) {
-    std::vector<std::size_t> held;  // by other processes
-    for (const std::size_t i : left) {
-      const PlannedRun& run = plan.runs[i];
-      const fs::path directory = options.runs / run.id;
-      if (stop.load()) {
-        outcome.interrupted = true;
-        return outcome;
-      }
-      if (run_finished(options.runs, run.id)) continue;
-      const auto lock = RunLock::try_acquire(directory);
-      if (!lock) {
-        held.push_back(i);
-        continue;
-      }
-      if (run_finished(options.runs, run.id)) continue;  // between the look and the lock
-      const std::string title = fmt::format("{} ({})", run.id, run_title(plan, run.config));
-      if (fs::exists(directory / run_files::failed)) {
-        outcome.failures.push_back(fmt::format("{}: {}", title, first_line(directory / run_files::failed)));
-        continue;
-      }
-      try {
-        if (train(windows, run, options, stop) == Result::interrupted) {
-          outcome.interrupted = true;
-          return outcome;
-        }
-        ++outcome.trained;
-      } catch (const DeviceError&) {
-        throw;  // the next run would fare no better
-      } catch (const Error& error) {
-        write_file_atomically(directory / run_files::failed, fmt::format("{}\n", error.what()));
-        outcome.failures.push_back(fmt::format("{}: {}", title, error.what()));
-      }
+  while (const auto next = source.next(stop)) {
+    const PlannedRun& run = plan.runs[*next];
+    const fs::path directory = options.runs / run.id;
+    if (run_finished(options.runs, run.id)) continue;
+    const auto lock = RunLock::try_acquire(directory);
+    if (!lock) {
+      source.put_back(*next);
+      continue;
     }
-    left = std::move(held);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(options.poll_seconds);
-    while (!left.empty() && !stop.load() && std::chrono::steady_clock::now() < until)
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (run_finished(options.runs, run.id)) continue;  // between the look and the lock
+    const std::string title = fmt::format("{} ({})", run.id, run_title(plan, run.config));
+    if (fs::exists(directory / run_files::failed)) {
+      outcome.failures.push_back(fmt::format("{}: {}", title, first_line(directory / run_files::failed)));
+      continue;
+    }
+    try {
+      if (train(windows, run, options, stop) == Result::interrupted) break;
+      ++outcome.trained;
+    } catch (const DeviceError&) {
+      throw;  // the next run would fare no better
+    } catch (const Error& error) {
+      write_file_atomically(directory / run_files::failed, fmt::format("{}\n", error.what()));
+      outcome.failures.push_back(fmt::format("{}: {}", title, error.what()));
+    }
   }
+  outcome.interrupted = stop.load();
   return outcome;
 }
 

@@ -8,6 +8,7 @@
 
 #include "retort/data/windowing.h"
 #include "retort/distill/experiment.h"
+#include "retort/distill/run_source.h"
 #include "retort/distill/trainer.h"
 
 #include <atomic>
@@ -81,6 +82,10 @@ void clear_failures(const Plan& plan, const std::filesystem::path& runs);
 /// after the current step, with a checkpoint. A run that fails (diverges, say) leaves failed.txt and does not stop the others.
 /// DeviceError passes through.
 GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, const std::atomic<bool>& stop);
+
+/// The same for the runs that `source` names, whatever the share.
+GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, RunSource& source,
+                     const std::atomic<bool>& stop);
 
 /// How far a grid is, from its files alone.
 struct GridStatus {

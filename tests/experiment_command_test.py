@@ -111,6 +111,43 @@ class Experiment(unittest.TestCase):
         self.assertEqual(second.returncode, 0, second.stderr)
         self.assertNotIn("INCOMPLETE", second.stdout)
 
+    def test_shards_with_jobs_at_the_same_time(self):
+        few = ["--set", "epochs=1", "--set", "seed=0"]
+        alone = subprocess.run(self.command("alone", *few), capture_output=True, text=True, timeout=100)
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        both = [subprocess.Popen(self.command("both", "--shard", shard, "--jobs", "2", *few), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                for shard in ("1/2", "2/2")]
+        for process in both:
+            error = process.communicate(timeout=200)[1]
+            self.assertEqual(process.returncode, 0, error)
+        # Who was first to end has written tables of what was there; the same command without a shard trains nothing and writes them all.
+        last = subprocess.run(self.command("both", *few), capture_output=True, text=True, timeout=100)
+        self.assertIn("6 runs, 6 finished", last.stdout)
+        self.assertEqual(self.tables("both"), self.tables("alone"))
+
+    def test_slurm_script(self):
+        """Array tasks 1 and 2 of 2, as sbatch would start them; a third after a task was terminated goes on."""
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples", "slurm", "table5.sbatch")
+        environment = {**os.environ, "PATH": os.path.dirname(RETORT) + ":" + os.environ["PATH"], "DATA": self.data, "OUT": self.path("slurm"),
+                       "EFFORT": "smoke", "SLURM_CPUS_PER_TASK": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+        start = lambda task: subprocess.Popen(["bash", script], env={**environment, "SLURM_ARRAY_TASK_ID": task}, stdout=subprocess.PIPE,
+                                              stderr=subprocess.PIPE)
+        first, second = start("1"), start("2")
+        try:
+            second.wait(0.7)
+        except subprocess.TimeoutExpired:
+            second.send_signal(signal.SIGTERM)  # what Slurm sends before the time is up
+        self.assertIn(second.wait(100), (130, 0, -signal.SIGTERM))
+        again = start("2")
+        for process in (first, again):
+            error = process.communicate(timeout=200)[1]
+            self.assertEqual(process.returncode, 0, error)
+        second.communicate()
+        done = subprocess.run([RETORT, "experiment", "table5", "--data", self.data, "--out", self.path("slurm"), "--effort", "smoke"],
+                              capture_output=True, text=True, timeout=100)
+        self.assertIn("20 runs, 20 finished", done.stdout, done.stderr)
+        self.assertEqual(subprocess.run(["bash", script], env={"PATH": environment["PATH"]}, capture_output=True).returncode, 1)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

@@ -51,6 +51,28 @@ void print_report(const RawDataset& raw) {
   for (const auto& note : r.notes) fmt::print("  {}\n", note);
 }
 
+void print_classes(const WindowSet& set) {
+  const auto published = published_classes(set.info.dataset);
+  const auto counts = count_labels(set.task1, set.info.task1_names.size());
+  std::vector<std::vector<std::string>> rows;
+  std::int64_t total = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    rows.push_back({std::to_string(i), set.info.task1_names[i], std::to_string(counts[i])});
+    if (i < published.size()) {
+      rows.back().push_back(std::to_string(published[i].train + published[i].test));
+      total += published[i].train + published[i].test;
+    }
+  }
+  rows.push_back({"", "all", std::to_string(set.count()), std::to_string(total)});
+  print_columns({"task 1", "class", "windows", "published"}, rows);
+  fmt::print("\n");
+  rows.clear();
+  const auto positions = count_labels(set.task2, set.info.task2_names.size());
+  for (std::size_t i = 0; i < positions.size(); ++i)
+    rows.push_back({std::to_string(i), set.info.task2_names[i], std::to_string(positions[i])});
+  print_columns({"task 2", "class", "windows"}, rows);
+}
+
 struct PrepareOptions {
   std::string dataset, raw, out, preset = "strict", label, axis_layout;
   bool across = false, lenient = false;
@@ -93,7 +115,8 @@ void add_prepare(CLI::App& data, Command& command) {
       print_report(raw);
       const WindowSet windows = make_windows(raw, options);
       save_prepared(o->out, windows);
-      fmt::print("{} windows of {} samples ({} preset) in {}\n", windows.count(), options.length, options.preset, o->out);
+      fmt::print("{} windows of {} samples ({} preset) in {}\n\n", windows.count(), options.length, options.preset, o->out);
+      print_classes(windows);
       return ok;
     };
   });
@@ -125,28 +148,6 @@ Json inspect_json(const std::string& file, const WindowSet& set) {
                {"task2", counts_json(set.task2, info.task2_names)}};
   json["notes"] = info.notes;
   return json;
-}
-
-void print_classes(const WindowSet& set) {
-  const auto published = published_classes(set.info.dataset);
-  const auto counts = count_labels(set.task1, set.info.task1_names.size());
-  std::vector<std::vector<std::string>> rows;
-  std::int64_t total = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    rows.push_back({std::to_string(i), set.info.task1_names[i], std::to_string(counts[i])});
-    if (i < published.size()) {
-      rows.back().push_back(std::to_string(published[i].train + published[i].test));
-      total += published[i].train + published[i].test;
-    }
-  }
-  rows.push_back({"", "all", std::to_string(set.count()), std::to_string(total)});
-  print_columns({"task 1", "class", "windows", "published"}, rows);
-  fmt::print("\n");
-  rows.clear();
-  const auto positions = count_labels(set.task2, set.info.task2_names.size());
-  for (std::size_t i = 0; i < positions.size(); ++i)
-    rows.push_back({std::to_string(i), set.info.task2_names[i], std::to_string(positions[i])});
-  print_columns({"task 2", "class", "windows"}, rows);
 }
 
 void add_inspect(CLI::App& data, Command& command) {

@@ -4,6 +4,7 @@
 #include "retort/distill/report/format.h"
 #include "retort/examples/retort/bundled.h"
 #include "retort/examples/retort/command.h"
+#include "retort/examples/retort/ranks.h"
 #include "retort/kernels/thread_team.h"
 
 #include <sys/ioctl.h>
@@ -33,15 +34,19 @@ struct ExperimentOptions {
   std::string only;  ///< the experiment of `all` whose runs these are
 };
 
+/// What is not the paper's but explains it (docs/reproducibility.md): "differences" stands for all of these.
+bool is_difference(std::string_view name) { return name.starts_with("differences-"); }
+
 std::vector<Experiment> find_experiments(const std::string& target) {
   if (target.ends_with(".toml")) return {load_experiment(target)};
   std::vector<Experiment> found;
   std::vector<std::string_view> names;
   for (const auto& [name, text] : bundled_experiments()) {
     names.push_back(name);
-    if (target == name || target == "all") found.push_back(parse_experiment(text, fmt::format("{}.toml", name)));
+    if (target == name || target == (is_difference(name) ? "differences" : "all"))
+      found.push_back(parse_experiment(text, fmt::format("{}.toml", name)));
   }
-  check<InputError>(!found.empty(), "unknown experiment '{}'; known are {}, all, or a file ending in .toml", target,
+  check<InputError>(!found.empty(), "unknown experiment '{}'; known are {}, all, differences, or a file ending in .toml", target,
                     fmt::join(names, ", "));
   return found;
 }
@@ -205,8 +210,9 @@ std::vector<std::string> failures_of(const Plan& plan, const fs::path& runs) {
 
 class Session {
  public:
-  Session(const ExperimentOptions& options, WindowSet windows)
-      : o_(options), windows_(std::move(windows)), stop_(catch_interrupts()), shard_(parse_shard(options.shard)) {
+  /// `ranks`: under mpirun, else null.
+  Session(const ExperimentOptions& options, WindowSet windows, Ranks* ranks)
+      : o_(options), windows_(std::move(windows)), ranks_(ranks), stop_(catch_interrupts()), shard_(parse_shard(options.shard)) {
     const DataIdentity data = data_identity(windows_, o_.data, sha256_of_file(o_.data));
     std::vector<GridEntry> settings;
     for (const std::string& setting : o_.settings) settings.push_back(parse_setting(setting));
@@ -217,18 +223,20 @@ class Session {
     }
     grid_.runs = fs::path(o_.out) / "runs";
     grid_.device = parse_device(o_.device);
-    grid_.threads = o_.threads > 0 || o_.jobs == 1 ? o_.threads : std::max(1, ThreadTeam().size() / o_.jobs);
+    const int sharing = ranks_ ? ranks_->on_this_machine() : o_.jobs;
+    grid_.threads = o_.threads > 0 || sharing == 1 ? o_.threads : std::max(1, ThreadTeam().size() / sharing);
     grid_.shard = shard_.index, grid_.shards = shard_.count;
     grid_.keep_all = o_.keep_all;
   }
 
   int work() {  ///< as a worker: nothing but training
     for (const Plan& plan : plans_)
-      if (plan.name == o_.only && run_grid(windows_, plan, grid_, stop_).interrupted) return interrupted;
+      if ((plan.name == o_.only || ranks_) && !o_.dry_run && run_share(plan).interrupted) return interrupted;
     return ok;
   }
 
   int lead() {
+    for (const std::string& note : windows_.info.notes) fmt::print("note: {}\n", note);
     for (const Plan& plan : plans_) introduce(plan);
     if (o_.dry_run) return ok;
     int code = ok;
@@ -255,11 +263,18 @@ class Session {
     std::fflush(stdout);
   }
 
+  GridOutcome run_share(const Plan& plan) {
+    if (!ranks_) return run_grid(windows_, plan, grid_, stop_);
+    auto share = std::make_unique<ShareSource>(shard_of(plan, grid_.shard, grid_.shards), grid_.poll_seconds);
+    const auto source = ranks_->source(static_cast<int>(&plan - plans_.data()), std::move(share), stop_);
+    return run_grid(windows_, plan, grid_, *source, stop_);
+  }
+
   int train(const Plan& plan) {
     clear_failures(plan, grid_.runs);
     const GridProgress progress(plan, grid_.runs, shard_);
     if (o_.jobs == 1) {
-      run_grid(windows_, plan, grid_, stop_);
+      run_share(plan);
       return ok;
     }
     if (std::ranges::all_of(plan.runs, [&](const PlannedRun& run) { return run_finished(grid_.runs, run.id); })) return ok;
@@ -292,6 +307,7 @@ class Session {
 
   const ExperimentOptions& o_;
   const WindowSet windows_;
+  Ranks* const ranks_;
   const std::atomic<bool>& stop_;
   Shard shard_;
   GridOptions grid_;
@@ -304,8 +320,13 @@ int experiment(const ExperimentOptions& o) {
   if (o.worker > 0) become_worker(o.worker);
   check<InputError>(!o.data.empty(), "--data is required (a file made by `retort data prepare`)");
   check<InputError>(!o.out.empty(), "--out is required: the directory for runs and tables");
-  Session session(o, load_prepared(o.data, o.worker > 0 ? ValueCheck::labels : ValueCheck::all));
-  return o.worker > 0 ? session.work() : session.lead();
+  const auto ranks = o.worker > 0 ? nullptr : Ranks::join();
+  check<InputError>(!ranks || o.jobs == 1, "--jobs {}: under mpirun, -n is the number of processes", o.jobs);
+  const bool leads = o.worker == 0 && (!ranks || ranks->rank() == 0);
+  Session session(o, load_prepared(o.data, leads ? ValueCheck::all : ValueCheck::labels), ranks.get());
+  const int code = leads ? session.lead() : session.work();
+  if (ranks && code != interrupted) ranks->leave();
+  return code;
 }
 
 }  // namespace
@@ -315,7 +336,8 @@ void add_experiment(CLI::App& root, Command& command) {
   auto o = std::make_shared<ExperimentOptions>();
   std::vector<std::string> names;
   for (const auto& bundled : bundled_experiments()) names.emplace_back(bundled.name);
-  app->add_option("experiment", o->target, fmt::format("{}, all, or a file ending in .toml", fmt::join(names, ", ")))->required();
+  app->add_option("experiment", o->target, fmt::format("{}, all, differences, or a file ending in .toml", fmt::join(names, ", ")))
+      ->required();
   app->add_option("--data", o->data, "Prepared file (retort data prepare)");
   app->add_option("--out", o->out, "Directory for runs and tables; the same one goes on where an earlier call stopped");
   app->add_option("--effort", o->effort, "Which [effort.NAME] of the grid: smoke, hour, full");

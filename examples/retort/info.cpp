@@ -1,6 +1,7 @@
 // retort info
 #include "retort/core/version.h"
 #include "retort/examples/retort/command.h"
+#include "retort/examples/retort/ranks.h"
 #include "retort/kernels/registry.h"
 
 namespace retort::command {
@@ -13,6 +14,7 @@ void add_info(CLI::App& root, Command& command) {
       fmt::print("retort {}, built with {}\n\n", version(), compiler());
       for (const Device device : {Device::cpu, Device::cuda, Device::cuda_sim})
         fmt::print("{:<9} {:<13} {}\n", name(device), is_available(device) ? "available" : "not available", describe(device));
+      fmt::print("mpirun    {}\n", mpi_version());
       fmt::print("\n");
       std::vector<std::vector<std::string>> rows;
       for (const auto& row : list_implementations())

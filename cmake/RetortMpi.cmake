@@ -1,0 +1,15 @@
+# Decides whether `retort experiment` can be started by mpirun (RETORT_MPI = AUTO, ON or OFF). Sets RETORT_MPI_ENABLED.
+set_property(CACHE RETORT_MPI PROPERTY STRINGS AUTO ON OFF)
+set(RETORT_MPI_ENABLED OFF)
+if(RETORT_MPI STREQUAL "AUTO" OR RETORT_MPI)
+  set(MPI_CXX_SKIP_MPICXX TRUE) # MPI's C interface is all we call
+  find_package(MPI QUIET COMPONENTS CXX)
+  if(MPI_CXX_FOUND)
+    set(RETORT_MPI_ENABLED ON)
+    message(STATUS "MPI: ${MPI_CXX_LIBRARY_VERSION_STRING}${MPI_mpi_LIBRARY}; mpirun -n N retort experiment …")
+  elseif(NOT RETORT_MPI STREQUAL "AUTO")
+    message(FATAL_ERROR "RETORT_MPI is ON but no MPI library was found: install libopenmpi-dev and openmpi-bin, or configure with -DRETORT_MPI=OFF")
+  else()
+    message(STATUS "MPI: not found, mpirun -n N retort experiment will not work (libopenmpi-dev openmpi-bin)")
+  endif()
+endif()
