@@ -253,6 +253,13 @@ WindowInfo make_info(const RawDataset& data, const WindowOptions& options, std::
       rates += fmt::format("{}{} Hz: {}", rates.empty() ? "" : ", ", rate, runs);
     info.notes.push_back("mixed sampling rates, runs of one activity at each: " + rates);
   }
+  if (!report.missing.empty()) {
+    std::string files;
+    for (const auto& [source, label] : report.missing)
+      files +=
+          fmt::format("{}{} has no {}", files.empty() ? "" : "; ", source, data.task1_names[static_cast<std::size_t>(label)]);
+    info.notes.push_back("missing classes: " + files);
+  }
   return info;
 }
 
