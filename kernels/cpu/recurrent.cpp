@@ -26,8 +26,7 @@ constexpr std::int64_t panel = wide * lanes;
 constexpr int tile_rows = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 6 : 2;  // rows * 4 sums, 4 vectors and one more fit
 
 constexpr std::int64_t input_rows = 64;  // of one task of the products over all steps
-constexpr std::int64_t unit_block = 64;  // rows of one gate's weights whose gradient is one task
-constexpr std::int64_t depth = 128;      // rows added to such a gradient at once: with a panel, 32 KB of L1
+constexpr std::int64_t depth = 64;       // rows added to a gradient of weights at once: a panel of them is 16 KB of L1
 
 /// Rows that walk through the sequence together. More of them read the weights less often, fewer keep more threads busy.
 std::int64_t walkers(const RecurrentShape& z) { return z.rows >= 64 ? 16 : 8; }
@@ -334,92 +333,83 @@ void gru_row(std::int64_t h, const float* gate, const float* h_before, const flo
   }
 }
 
-/// A matrix (rows, columns) in panels of columns, each with all rows: the last panel is 1, 2 or `wide` vectors wide.
-struct Panels {
-  std::int64_t rows = 0, columns = 0;
-  float* data = nullptr;
-
-  static std::int64_t width(std::int64_t left) { return left <= lanes ? 1 : left <= 2 * lanes ? 2 : wide; }
-  std::int64_t size() const { return rows * divide_up(columns, panel) * panel; }
-
-  /// Some rows of all panels.
-  void pack(std::int64_t begin, std::int64_t end, const float* from) const {
-    with_panels([&](auto vectors, std::int64_t n, float* to) {
-      constexpr int N = decltype(vectors)::value;
-      pack_rows<N>(end - begin, columns - n, from + begin * columns + n, columns, to + begin * N * lanes);
-    });
-  }
-  /// Calls visit(std::integral_constant<int, N>, first column, the panel's first row).
-  template <class Visit>
-  void with_panels(Visit&& visit) const {
-    for (std::int64_t n = 0; n < columns; n += panel) {
-      float* at = data + n * rows;
-      switch (width(columns - n)) {
-        case 1:
-          visit(std::integral_constant<int, 1>(), n, at);
-          break;
-        case 2:
-          visit(std::integral_constant<int, 2>(), n, at);
-          break;
-        default:
-          visit(std::integral_constant<int, wide>(), n, at);
-      }
-    }
-  }
-};
-
-/// dw_ih, dw_hh and the biases' gradients of units [begin, begin + count) of one gate: sums over all steps and rows, a block of
-/// d's rows at a time while it is in the cache.
+/// dw_ih, dw_hh and the biases' gradients of up to `panel` units of one gate: sums over all steps and rows. The units lie side by
+/// side in d, so they are the tile's vectors and x or h' is what is broadcast: only a block of d's rows has to be copied
+/// together. The sums are kept transposed, (inputs, panel), until the end.
 struct WeightGradients {
   const RecurrentShape& z;
-  const float* d;
-  Panels x, y;  ///< not packed where dw_ih or dw_hh is null
+  const float *d, *x, *y;
   float *dw_ih, *dw_hh, *db_ih, *db_hh;
 
-  /// dw (count, columns) += d^T source over `rows` rows from `first` on.
-  static void add(const RecurrentShape& z, std::int64_t rows, std::int64_t count, const float* from_d, const Panels& source,
-                  std::int64_t first, float* dw) {
-    source.with_panels([&](auto vectors, std::int64_t n, const float* from) {
-      constexpr int N = decltype(vectors)::value;
-      add_product<N>(count, source.columns - n, rows, from_d, 1, 4 * z.hidden, from + first * N * lanes, dw + n, source.columns);
-    });
+  static std::int64_t own_size(const RecurrentShape& z) { return (depth + z.in + z.hidden + 2) * panel; }
+
+  /// Columns of d, `count` of them, zeros behind.
+  void copy_block(std::int64_t rows, std::int64_t count, const float* from, float* block) const {
+    for (std::int64_t r = 0; r < rows; ++r, from += 4 * z.hidden, block += panel) {
+      std::copy_n(from, count, block);
+      std::fill(block + count, block + panel, 0.0f);
+    }
   }
 
-  void run(std::int64_t gate, std::int64_t block_of_state, std::int64_t begin, std::int64_t count) const {
+  static void add_rows(std::int64_t rows, const float* block, float* sum) {
+    Packet total[wide];
+    for (int n = 0; n < wide; ++n) total[n] = vec::pload<Packet>(sum + n * lanes);
+    for (std::int64_t r = 0; r < rows; ++r, block += panel)
+      for (int n = 0; n < wide; ++n) total[n] = vec::padd(total[n], vec::pload<Packet>(block + n * lanes));
+    for (int n = 0; n < wide; ++n) vec::pstore(sum + n * lanes, total[n]);
+  }
+
+  /// to (count, columns) += the transposed sums (columns, panel).
+  static void add_transposed(std::int64_t count, std::int64_t columns, const float* sums, float* to) {
+    for (std::int64_t j = 0; j < count; ++j)
+      for (std::int64_t i = 0; i < columns; ++i) to[j * columns + i] += sums[i * panel + j];
+  }
+
+  void run(std::int64_t gate, std::int64_t block_of_state, std::int64_t begin, std::int64_t count, float* own) const {
     const std::int64_t h = z.hidden, total = z.steps * z.rows, out = gate * h + begin;
-    const float *input_side = d + gate * h + begin, *state_side = d + block_of_state * h + begin;
+    float *block = own, *ih = block + depth * panel, *hh = ih + z.in * panel, *bias_ih = hh + h * panel,
+          *bias_hh = bias_ih + panel;
+    std::fill(ih, own + own_size(z), 0.0f);
     // The state before row r of y is row r - z.rows when walking forward, row r + z.rows in reverse.
     const std::int64_t shift = z.reverse ? z.rows : -z.rows, first = z.reverse ? 0 : z.rows,
                        last = z.reverse ? total - z.rows : total;
     for (std::int64_t r = 0; r < total; r += depth) {
       const std::int64_t rows = std::min(depth, total - r);
-      if (dw_ih != nullptr) add(z, rows, count, input_side + r * 4 * h, x, r, dw_ih + out * z.in);
+      copy_block(rows, count, d + r * 4 * h + gate * h + begin, block);
+      if (db_ih != nullptr) add_rows(rows, block, bias_ih);
+      if (dw_ih != nullptr) add_product<wide>(z.in, panel, rows, x + r * z.in, 1, z.in, block, ih, panel);
+      if (block_of_state != gate) copy_block(rows, count, d + r * 4 * h + block_of_state * h + begin, block);
+      if (db_hh != nullptr) add_rows(rows, block, bias_hh);
       const std::int64_t from = std::max(r, first), to = std::min(r + rows, last);
-      if (dw_hh != nullptr && from < to) add(z, to - from, count, state_side + from * 4 * h, y, from + shift, dw_hh + out * h);
-      for (std::int64_t i = r; i < r + rows; ++i) {
-        if (db_ih != nullptr) array(db_ih + out, count) += array(input_side + i * 4 * h, count);
-        if (db_hh != nullptr) array(db_hh + out, count) += array(state_side + i * 4 * h, count);
-      }
+      if (dw_hh != nullptr && from < to)
+        add_product<wide>(h, panel, to - from, y + (from + shift) * h, 1, h, block + (from - r) * panel, hh, panel);
     }
+    if (dw_ih != nullptr) add_transposed(count, z.in, ih, dw_ih + out * z.in);
+    if (dw_hh != nullptr) add_transposed(count, h, hh, dw_hh + out * h);
+    if (db_ih != nullptr) array(db_ih + out, count) += array(bias_ih, count);
+    if (db_hh != nullptr) array(db_hh + out, count) += array(bias_hh, count);
   }
 };
+
+/// Asks for what the next step of a walk reads: its rows lie far behind those of this one.
+inline void fetch_ahead(const float* data, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(data + i, 0, 2);
+}
 
 /// row(offsets of a row now and before, dh, kept) turns one row's dh into its d; `kept` (2 hidden floats) is the row's own from
 /// step to step, zero at first. With `direct`, the first half of `kept` reaches the state before and is part of its dh.
 template <int G, class Row>
-void backward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh, const float* y,
-              const float* dy, float* dx, float* dw_ih, float* dw_hh, float* db_ih, float* db_hh, bool direct, const Row& row) {
+void backward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh, const float* gates,
+              const float* y, const float* dy, float* dx, float* dw_ih, float* dw_hh, float* db_ih, float* db_hh, bool direct,
+              const Row& row) {
   const std::int64_t h = z.hidden, total = z.steps * z.rows, walking = walkers(z);
   const std::int64_t hh_size = panels_size(G * h, h), ih_size = dx != nullptr ? panels_size(G * h, z.in) : 0;
-  const std::int64_t own = padded(3 * walking * h);  // dh and kept of a thread
+  // A thread's: dh and kept while walking, then what a block of weights' gradients needs.
+  const std::int64_t own = padded(std::max(3 * walking * h, WeightGradients::own_size(z)));
   ThreadTeam& team = stream.threads();
-  Panels x_panels{total, dw_ih != nullptr ? z.in : 0}, y_panels{total, dw_hh != nullptr ? h : 0};
-  Carver carve(stream, padded(hh_size) + padded(ih_size) + padded(total * 4 * h) + own * team.size() + padded(x_panels.size()) +
-                           padded(y_panels.size()));
+  Carver carve(stream, padded(hh_size) + padded(ih_size) + padded(total * 4 * h) + own * team.size());
   float *hh = carve.take(hh_size), *ih = carve.take(ih_size), *d = carve.take(total * 4 * h),
         *mine = carve.take(own * team.size());
-  x_panels.data = carve.take(x_panels.size());
-  y_panels.data = carve.take(y_panels.size());
   pack_panels(team, G * h, h, w_hh, hh);
   if (dx != nullptr) pack_panels(team, G * h, z.in, w_ih, ih);
 
@@ -429,6 +419,7 @@ void backward(Stream& stream, const RecurrentShape& z, const float* x, const flo
     std::fill_n(kept, 2 * walking * h, 0.0f);
     for (std::int64_t i = z.steps - 1; i >= 0; --i) {
       const Step at = step(z, i, begin);
+      if (i > 0) fetch_ahead(gates + at.before * 4 * h, rows * 4 * h);
       std::copy_n(dy + at.now * h, rows * h, dh);
       for (std::int64_t m = 0; direct && m < rows; ++m) array(dh + m * h, h) += array(kept + m * 2 * h, h);
       if (i + 1 < z.steps) {
@@ -451,15 +442,11 @@ void backward(Stream& stream, const RecurrentShape& z, const float* x, const flo
           add_product<wide>(end - begin, z.in - n, h, d + (begin * 4 + g) * h, 4 * h, 1, ih + n * G * h + g * h * panel,
                             dx + begin * z.in + n, z.in);
     });
-  team.for_ranges(total, input_rows, [&](std::int64_t begin, std::int64_t end) {
-    x_panels.pack(begin, end, x);
-    y_panels.pack(begin, end, y);
-  });
-  const WeightGradients weights{z, d, x_panels, y_panels, dw_ih, dw_hh, db_ih, db_hh};
-  const std::int64_t blocks = divide_up(h, unit_block);
-  team.run(G * blocks, [&](std::int64_t task, int) {
-    const std::int64_t gate = task / blocks, begin = task % blocks * unit_block;
-    weights.run(gate, hidden_block<G>(gate), begin, std::min(unit_block, h - begin));
+  const WeightGradients weights{z, d, x, y, dw_ih, dw_hh, db_ih, db_hh};
+  const std::int64_t blocks = divide_up(h, panel);
+  team.run(G * blocks, [&](std::int64_t task, int thread) {
+    const std::int64_t gate = task / blocks, begin = task % blocks * panel;
+    weights.run(gate, hidden_block<G>(gate), begin, std::min(panel, h - begin), mine + thread * own);
   });
 }
 
@@ -467,7 +454,7 @@ void lstm_backward(Stream& stream, const RecurrentShape& z, const float* x, cons
                    const float* gates, const float* cells, const float* y, const float* dy, float* dx, float* dw_ih, float* dw_hh,
                    float* db_ih, float* db_hh) {
   const std::int64_t h = z.hidden;
-  backward<4>(stream, z, x, w_ih, w_hh, y, dy, dx, dw_ih, dw_hh, db_ih, db_hh, /*direct=*/false,
+  backward<4>(stream, z, x, w_ih, w_hh, gates, y, dy, dx, dw_ih, dw_hh, db_ih, db_hh, /*direct=*/false,
               [&](const Step& at, const float* dh, float* kept, float* d) {
                 lstm_row(h, gates + at.now * 4 * h, cells + at.now * h, at.before < 0 ? nullptr : cells + at.before * h, dh, kept,
                          kept + h, d);
@@ -478,7 +465,7 @@ void gru_backward(Stream& stream, const RecurrentShape& z, const float* x, const
                   const float* gates, const float* y, const float* dy, float* dx, float* dw_ih, float* dw_hh, float* db_ih,
                   float* db_hh) {
   const std::int64_t h = z.hidden;
-  backward<3>(stream, z, x, w_ih, w_hh, y, dy, dx, dw_ih, dw_hh, db_ih, db_hh, /*direct=*/true,
+  backward<3>(stream, z, x, w_ih, w_hh, gates, y, dy, dx, dw_ih, dw_hh, db_ih, db_hh, /*direct=*/true,
               [&](const Step& at, const float* dh, float* kept, float* d) {
                 gru_row(h, gates + at.now * 4 * h, at.before < 0 ? nullptr : y + at.before * h, dh, kept, d);
               });
