@@ -1,6 +1,7 @@
 #include "retort/distill/grid.h"
 
 #include "retort/core/file.h"
+#include "retort/distill/ensemble.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -163,7 +164,10 @@ GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptio
   return run_grid(windows, plan, options, share, stop);
 }
 
-GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, RunSource& source,
+namespace {
+
+/// Run after run, until there are no more.
+GridOutcome work_off(const WindowSet& windows, const Plan& plan, const GridOptions& options, RunSource& source,
                      const std::atomic<bool>& stop) {
   GridOutcome outcome;
   while (const auto next = source.next(stop)) {
@@ -193,6 +197,25 @@ GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptio
   }
   outcome.interrupted = stop.load();
   return outcome;
+}
+
+}  // namespace
+
+GridOutcome run_grid(const WindowSet& windows, const Plan& plan, const GridOptions& options, RunSource& source,
+                     const std::atomic<bool>& stop) {
+  if (options.ensemble == 1) return work_off(windows, plan, options, source, stop);
+  const EnsembleShare share = ensemble_share(options.device, options.ensemble, options.threads);
+  GridOptions one = options;
+  one.threads = share.threads;
+  std::vector<GridOutcome> parts(static_cast<std::size_t>(share.together));
+  side_by_side(share.together, [&](int i) { parts[static_cast<std::size_t>(i)] = work_off(windows, plan, one, source, stop); });
+  GridOutcome all;
+  for (const GridOutcome& part : parts) {
+    all.trained += part.trained;
+    all.failures.insert(all.failures.end(), part.failures.begin(), part.failures.end());
+  }
+  all.interrupted = stop.load();
+  return all;
 }
 
 GridSurvey::GridSurvey(const Plan& plan, fs::path runs, std::vector<std::size_t> share)

@@ -53,7 +53,8 @@ class RunLock {
 struct GridOptions {
   std::filesystem::path runs;  ///< the directory of the run directories
   Device device = Device::cpu;
-  int threads = 0;         ///< of each run
+  int threads = 0;         ///< of each run; of an ensemble together
+  int ensemble = 1;        ///< runs that this process trains side by side (ensemble.h)
   std::int64_t shard = 1;  ///< this process does every `shards`-th run, from the `shard`-th on, counted from 1
   std::int64_t shards = 1;
   bool keep_all = false;      ///< else a finished run keeps its best weights only (a checkpoint is five times as large)

@@ -11,6 +11,7 @@
 
 namespace retort {
 
+/// Its functions may be called from several threads.
 class RunSource {
  public:
   virtual ~RunSource() = default;
@@ -29,7 +30,7 @@ class ShareSource final : public RunSource {
   void put_back(std::size_t run) override;
 
   /// A run for another process, while there are any that nobody has begun. It counts as put back: should that process die, next()
-  /// gives it to this one. May be called from another thread than next().
+  /// gives it to this one.
   std::optional<std::size_t> lend();
 
  private:

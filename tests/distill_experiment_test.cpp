@@ -252,6 +252,11 @@ TEST_CASE("a grid killed at random steps and restarted ends in the tables of an 
   }
   CHECK(stops >= 2);
   CHECK(tables(plan, temporary / "broken", temporary / "broken-tables") == whole);
+  // So does one whose runs train side by side in one process.
+  GridOptions together = grid_options(temporary / "together");
+  together.ensemble = 3, together.threads = 2;
+  CHECK(run_grid(windows, plan, together, never).trained == std::ssize(plan.runs));
+  CHECK(tables(plan, temporary / "together", temporary / "together-tables") == whole);
   // Nothing is left to do, and saying so trains nothing.
   CHECK(run_grid(windows, plan, grid_options(temporary / "broken"), never).trained == 0);
 }

@@ -28,7 +28,7 @@ namespace {
 struct ExperimentOptions {
   std::string target, data, out, effort = "full", shard = "1/1", device = "cpu";
   std::vector<std::string> settings;
-  int jobs = 1, threads = 0;
+  int jobs = 1, ensemble = 1, threads = 0;
   bool keep_all = false, dry_run = false, print = false;
   int worker = 0;    ///< the process that started this one to share its runs
   std::string only;  ///< the experiment of `all` whose runs these are
@@ -226,6 +226,7 @@ class Session {
     const int sharing = ranks_ ? ranks_->on_this_machine() : o_.jobs;
     grid_.threads = o_.threads > 0 || sharing == 1 ? o_.threads : std::max(1, ThreadTeam().size() / sharing);
     grid_.shard = shard_.index, grid_.shards = shard_.count;
+    grid_.ensemble = o_.ensemble;
     grid_.keep_all = o_.keep_all;
   }
 
@@ -342,12 +343,16 @@ void add_experiment(CLI::App& root, Command& command) {
   app->add_option("--out", o->out, "Directory for runs and tables; the same one goes on where an earlier call stopped");
   app->add_option("--effort", o->effort, "Which [effort.NAME] of the grid: smoke, hour, full");
   app->add_option("--jobs", o->jobs, "Processes that share the runs on this machine")->check(CLI::Range(1, 1024));
+  app->add_option("--ensemble", o->ensemble,
+                  "Runs that each process trains side by side: fills a GPU, or CPU cores without barriers")
+      ->check(CLI::Range(1, 1024));
   app->add_option("--shard", o->shard, "Only every n-th run, from the i-th on: for several machines")->type_name("i/n");
   app->add_option("--set", o->settings, "Replace values of the grid: epochs=5, 'lambda=[0.1, 1]'")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app->add_option("--threads", o->threads, "Host threads of each run; 0: what this process may use, shared among --jobs")
+  app->add_option("--threads", o->threads,
+                  "Host threads of each run, of an ensemble together; 0: what this process may use, shared among --jobs")
       ->check(CLI::Range(0, 1024));
   add_choice(*app, "--device", o->device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
   app->add_flag("--keep-all", o->keep_all, "Keep checkpoints, last and teacher weights of finished runs");

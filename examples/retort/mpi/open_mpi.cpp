@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 #include <thread>
 
 namespace retort::command {
@@ -65,6 +66,8 @@ class Borrower final : public RunSource {
   explicit Borrower(int plan) : plan_(plan) {}
 
   std::optional<std::size_t> next(const std::atomic<bool>& stop) override {
+    const std::lock_guard lock(mutex_);  // the threads of an ensemble ask one after another
+    if (ended_) return std::nullopt;
     std::int64_t run = none_left;
     MPI_Request answer;
     MPI_Irecv(&run, 1, MPI_INT64_T, 0, plan_, MPI_COMM_WORLD, &answer);
@@ -77,12 +80,15 @@ class Borrower final : public RunSource {
         return std::nullopt;
       }
     }
-    return run == none_left ? std::nullopt : std::optional(static_cast<std::size_t>(run));
+    ended_ = run == none_left;
+    return ended_ ? std::nullopt : std::optional(static_cast<std::size_t>(run));
   }
   void put_back(std::size_t) override {}  // rank 0 looks after what it lent
 
  private:
   const int plan_;
+  std::mutex mutex_;
+  bool ended_ = false;  ///< rank 0 has said so, and listens no more
 };
 
 class OpenMpi final : public Ranks {
