@@ -74,7 +74,7 @@ void Trainer::write_checkpoint() {
                          {"epoch", position_.epoch},           {"best_score", position_.best_score},
                          {"best_epoch", position_.best_epoch}, {"seconds", position_.seconds},
                          {"loader_epoch", cursor.epoch},       {"loader_position", cursor.position},
-                         {"has_best", state_->has_best()}};
+                         {"has_best", state_->has_best()},     {"energy", json_detail::to_json_value(position_.energy)}};
   write_tensors(directory_ / run_files::checkpoint, tensors, {{"format", format}, {"position", position.dump()}});
 }
 
@@ -95,6 +95,9 @@ void Trainer::resume() {
     p.at("epoch").get_to(position_.epoch);
     p.at("best_epoch").get_to(position_.best_epoch);
     p.at("seconds").get_to(position_.seconds);
+    position_.energy = p.contains("energy")
+                           ? json_detail::from_json_value<std::optional<Energy>>(p.at("energy"), path.string(), "energy")
+                           : std::nullopt;
     p.at("loader_epoch").get_to(cursor.epoch);
     p.at("loader_position").get_to(cursor.position);
     p.at("has_best").get_to(has_best);

@@ -1,6 +1,7 @@
 // Structs as JSON, each field named once: a struct lists its fields in `visit_fields(struct, visitor)` and is written, read and
-// checked from that one list. Reading is strict: a missing key, an unknown key and a wrong type are InputErrors that name the key
-// and where it was read. A double that is not finite is written as null (JSON has no NaN) and null is read back as NaN.
+// checked from that one list. Reading is strict: a missing key (but of an optional), an unknown key and a wrong type are
+// InputErrors that name the key and where it was read. A double that is not finite is written as null (JSON has no NaN) and null
+// is read back as NaN.
 #pragma once
 
 #include "retort/core/error.h"
@@ -117,6 +118,8 @@ struct Reader {
   void operator()(const char* key, T& value) {
     known.insert(key);
     const auto found = json.find(key);
+    if constexpr (IsOptional<T>::value)
+      if (found == json.end()) return;  // an older file
     check<InputError>(found != json.end(), "{}: '{}' is missing", where, key);
     value = from_json_value<T>(*found, where, key);
   }

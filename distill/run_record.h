@@ -6,6 +6,7 @@
 // Everything but metrics.jsonl is written whole or not at all; metrics.jsonl grows by whole lines.
 #pragma once
 
+#include "retort/distill/energy.h"
 #include "retort/distill/json_fields.h"
 #include "retort/distill/metrics.h"
 
@@ -109,9 +110,10 @@ struct Summary {
   std::int64_t parameters = 0;
   std::int64_t flops = 0;  ///< of one window's forward pass, counted as the paper's table 7 does
   double train_seconds = 0;
-  std::string device;    ///< what it ran on, in words: "cpu, 2 threads, AVX2"
-  std::string version;   ///< of the program
-  std::string compiler;  ///< that built it
+  std::optional<Energy> energy;  ///< used meanwhile by the chips, other programs included; nothing where it cannot be measured
+  std::string device;            ///< what it ran on, in words: "cpu, 2 threads, AVX2"
+  std::string version;           ///< of the program
+  std::string compiler;          ///< that built it
 };
 
 /// Reads and writes; InputError names file, key and reason.
@@ -212,7 +214,7 @@ void visit_fields(S& e, V& visit) {
 template <FieldsOf<Summary> S, class V>
 void visit_fields(S& s, V& visit) {
   visit("best", s.best), visit("last", s.last), visit("epochs", s.epochs), visit("steps", s.steps);
-  visit("parameters", s.parameters), visit("flops", s.flops), visit("train_seconds", s.train_seconds);
+  visit("parameters", s.parameters), visit("flops", s.flops), visit("train_seconds", s.train_seconds), visit("energy", s.energy);
   visit("device", s.device), visit("version", s.version), visit("compiler", s.compiler);
 }
 

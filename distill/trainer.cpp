@@ -59,7 +59,8 @@ Trainer::Trainer(Context& context, const WindowSet& windows, const RunConfig& co
       stages_(stages_of(context, config.method)),
       split_(run_split(windows, config)),
       data_(context, windows, std::max(config.batch, evaluation_batch)),
-      loader_(std::make_unique<Loader>(split_.train, static_cast<std::int32_t>(config.batch), config.shuffle, config.seed)) {
+      loader_(std::make_unique<Loader>(split_.train, static_cast<std::int32_t>(config.batch), config.shuffle, config.seed)),
+      energy_(context.device()) {
   begin_stage();
   clear_epoch();
 }
@@ -97,6 +98,7 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
     write_checkpoint();
     write_config(directory_, config_);  // last: a directory with a config can be resumed, whatever happens from here on
   }
+  energy_.lap();  // nothing that came before counts
   double saved = now(), begun = now();
   while (position_.epoch < total_epochs() && !out_of_steps()) {
     while (!out_of_steps()) {
@@ -105,6 +107,7 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
       train_step(indices);
       if (stop.load(std::memory_order_relaxed)) {
         position_.seconds += now() - begun;
+        position_.energy = joined(position_.energy, energy_.lap());
         save_checkpoint();
         return End::interrupted;
       }
@@ -131,6 +134,7 @@ void Trainer::train_step(std::span<const std::int32_t> indices) {
   const Batch batch = data_.gather(indices);
   const StepLosses losses = state_->step(batch);
   ++position_.step;
+  energy_.tick();
   epoch_losses_.alias(in_epoch * values, {values}).copy_from(losses.values);
   ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
   ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
@@ -173,6 +177,7 @@ void Trainer::finish_epoch(double seconds) {
   }
   record.seconds = seconds + now() - begun;
   position_.seconds += record.seconds;
+  position_.energy = joined(position_.energy, energy_.lap());
   log_->append(record);
   if (observer.epoch) observer.epoch(record);
   loader_->start_epoch(position_.epoch);
@@ -212,6 +217,7 @@ void Trainer::write_results() {
   summary.parameters = state_->model().parameter_count();
   summary.flops = state_->model().flops();
   summary.train_seconds = position_.seconds;
+  summary.energy = position_.energy;
   summary.device = describe(context_.device());
   summary.version = std::string(version());
   summary.compiler = compiler();

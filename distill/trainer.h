@@ -1,10 +1,11 @@
-// The training loop: epochs of steps, validation after each, the best weights kept, everything saved so that a run can be stopped at any
-// step and taken up again bit for bit.
+// The training loop: epochs of steps, validation after each, the best weights kept, everything saved so that a run can be stopped
+// at any step and taken up again bit for bit.
 #pragma once
 
 #include "retort/data/loader.h"
 #include "retort/data/split.h"
 #include "retort/distill/batches.h"
+#include "retort/distill/energy.h"
 #include "retort/distill/training_state.h"
 #include "retort/distill/weights.h"
 
@@ -58,6 +59,7 @@ class Trainer {
     double best_score = -1;
     std::int64_t best_epoch = 0;
     double seconds = 0;
+    std::optional<Energy> energy = Energy{};
   };
 
   void begin_stage();
@@ -84,6 +86,7 @@ class Trainer {
   std::unique_ptr<TrainingState> state_;
   std::optional<MetricsLog> log_;
   Position position_;
+  EnergyMeter energy_;
   Tensor epoch_losses_, confusion1_, confusion2_;  ///< of the current epoch: (steps, 5), counts of training predictions
 };
 

@@ -1,6 +1,7 @@
 // Linked when the CUDA backend is not built.
 #include "retort/kernels/backends.h"
 #include "retort/kernels/check.h"
+#include "retort/kernels/energy.h"
 
 namespace retort {
 
@@ -11,5 +12,7 @@ std::string cuda_describe() { return "cuda: not in this build (configure with -D
 const DeviceMemory& cuda_memory() { fail<DeviceError>("built without CUDA: configure with -DRETORT_CUDA=ON"); }
 
 void register_cuda_kernels() {}
+
+std::optional<double> gpu_joules() { return std::nullopt; }
 
 }  // namespace retort
