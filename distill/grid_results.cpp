@@ -2,30 +2,19 @@
 
 #include "retort/core/file.h"
 #include "retort/distill/grid_keys.h"
+#include "retort/distill/plan_file.h"
 #include "retort/distill/presets.h"
-#include "retort/distill/report/report.h"
+#include "retort/distill/report/grid_report.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <set>
 
 namespace retort {
 namespace fs = std::filesystem;
 namespace {
-
-/// The paper's table 8.
-struct PublishedTest {
-  std::string_view a, b;
-  double accuracy, f1;
-};
-constexpr PublishedTest table8[] = {
-    {"single-task", "multi-task", 0.0421, 0.0418},    {"single-task", "sd-dropout", 0.4631, 0.4420},
-    {"single-task", "born-again", 0.0003, 0.0003},    {"single-task", "smooth-distill", 0.0001, 0.0001},
-    {"multi-task", "sd-dropout", 0.0099, 0.0091},     {"multi-task", "born-again", 0.0011, 0.0011},
-    {"multi-task", "smooth-distill", 0.0003, 0.0004}, {"sd-dropout", "born-again", 0.0005, 0.0005},
-    {"sd-dropout", "smooth-distill", 0.0006, 0.0006}, {"born-again", "smooth-distill", 0.7173, 0.7431},
-};
 
 /// Whether the paper's table 5 stands beside a row: an MTL-net, and of everything the grid varies the published value.
 bool as_published(const Plan& plan, const RunConfig& config) {
@@ -168,11 +157,15 @@ std::vector<SeedFoldValue> GridRow::values(const Figure& figure) const {
 
 Interval GridRow::interval(const Figure& figure) const {
   if (!figure.test || !figure.accuracy) return {std::nan(""), std::nan("")};
+  return by_subject[static_cast<std::size_t>(figure.task - 1)];
+}
+
+static Interval subject_interval(const GridRow& row, int task) {
   std::map<std::string, SubjectScore> scores;
-  for (const FinishedRun& run : runs)
+  for (const FinishedRun& run : row.runs)
     for (std::size_t i = 0; i < run.subjects.subject.size(); ++i) {
       SubjectScore& score = scores[run.subjects.subject[i]];
-      score.sum += 100 * static_cast<double>(figure.task == 1 ? run.subjects.correct1[i] : run.subjects.correct2[i]);
+      score.sum += 100 * static_cast<double>(task == 1 ? run.subjects.correct1[i] : run.subjects.correct2[i]);
       score.weight += static_cast<double>(run.subjects.windows[i]);
     }
   std::vector<SubjectScore> list;
@@ -180,14 +173,8 @@ Interval GridRow::interval(const Figure& figure) const {
   return bootstrap_interval(list);
 }
 
-std::optional<double> published_p(std::string_view metric, std::string_view a, std::string_view b) {
-  for (const PublishedTest& test : table8)
-    if ((test.a == a && test.b == b) || (test.a == b && test.b == a)) return metric == "accuracy" ? test.accuracy : test.f1;
-  return std::nullopt;
-}
-
 GridResults grid_results(const Plan& plan, const fs::path& runs) {
-  GridResults results{&plan, {}, {}, std::ssize(plan.runs), 0};
+  GridResults results{&plan, runs, {}, {}, std::ssize(plan.runs), 0};
   std::map<std::pair<std::vector<std::size_t>, std::vector<std::string>>, GridRow> rows;
   for (const PlannedRun& run : plan.runs) {
     const auto keys = key_values(plan, run.config);
@@ -199,28 +186,16 @@ GridResults grid_results(const Plan& plan, const fs::path& runs) {
     ++results.finished;
     row.runs.push_back({&run, read_summary(runs / run.id), read_subjects(runs / run.id)});
   }
-  for (auto& [order, row] : rows) results.rows.push_back(std::move(row));
+  for (auto& [order, row] : rows) {
+    row.by_subject = {subject_interval(row, 1), subject_interval(row, 2)};
+    results.rows.push_back(std::move(row));
+  }
   results.comparisons = compare_rows(plan, results.rows);
   return results;
 }
 
-/// One run of each row, all of the same seed and fold, so that the page can compare them; of the first such pair that most rows
-/// have.
-static std::vector<RunRecord> representatives(const GridResults& results, const fs::path& runs) {
-  std::map<PairKey, std::size_t> rows_with;
-  for (const GridRow& row : results.rows)
-    for (const FinishedRun& run : row.runs) ++rows_with[{run.run->config.seed, run.run->config.fold}];
-  if (rows_with.empty()) return {};
-  const auto chosen = std::ranges::max_element(rows_with, {}, [](const auto& item) { return item.second; })->first;
-  std::vector<RunRecord> records;
-  for (const GridRow& row : results.rows)
-    for (const FinishedRun& run : row.runs)
-      if (PairKey{run.run->config.seed, run.run->config.fold} == chosen) records.push_back(load_run(runs / run.run->id));
-  return records;
-}
-
-std::vector<fs::path> write_grid_results(const GridResults& results, const fs::path& directory, const fs::path& runs) {
-  fs::create_directories(directory);
+std::vector<fs::path> write_grid_results(const GridResults& results, const fs::path& directory) {
+  write_plan(directory, *results.plan);
   std::vector<fs::path> written;
   const auto write = [&](const char* file, const std::string& text) {
     written.push_back(directory / file);
@@ -229,14 +204,27 @@ std::vector<fs::path> write_grid_results(const GridResults& results, const fs::p
   write("results.csv", results_csv(results));
   write("results.tex", results_tex(results));
   write("tests.csv", tests_csv(results));
+  write("tests.tex", tests_tex(results));
   write("classes.csv", classes_csv(results));
+  write("classes.tex", classes_tex(results));
+  write("costs.csv", costs_csv(results));
+  write("costs.tex", costs_tex(results));
   write("runs.csv", runs_csv(results));
   write("times.csv", times_csv(results));
-  const auto records = representatives(results, runs);
-  if (records.empty()) return written;
-  written.push_back(directory / run_files::report);
-  write_report(written.back(), records);
+  write(run_files::report, grid_report_html(results));
   return written;
+}
+
+fs::path write_collection(const fs::path& directory) {
+  std::vector<std::unique_ptr<Plan>> plans;
+  std::vector<GridResults> grids;
+  for (const fs::path& grid : grids_in(directory)) {
+    plans.push_back(std::make_unique<Plan>(load_plan(grid)));
+    grids.push_back(grid_results(*plans.back(), runs_of(grid)));
+  }
+  const fs::path page = directory / run_files::report;
+  write_file_atomically(page, collection_report_html(grids));
+  return page;
 }
 
 }  // namespace retort

@@ -46,7 +46,9 @@ struct GridRow {
   const PublishedResult* published = nullptr;  ///< of this method and data set, when the grid varies nothing else away from it
 
   std::vector<SeedFoldValue> values(const Figure& figure) const;
-  /// 95 % over subjects of a test accuracy in percent: each subject's correct windows of all runs over its windows.
+  std::array<Interval, 2> by_subject = {};  ///< of the accuracies of task 1 and 2, test part; see interval()
+  /// 95 % over subjects of a test accuracy in percent: each subject's correct windows of all runs over its windows. NaN for
+  /// others.
   Interval interval(const Figure& figure) const;
 };
 
@@ -66,7 +68,8 @@ struct Comparison {
 
 struct GridResults {
   const Plan* plan = nullptr;
-  std::vector<GridRow> rows;  ///< in the grid's order
+  std::filesystem::path runs;  ///< the directory of the run directories
+  std::vector<GridRow> rows;   ///< in the grid's order
   std::vector<Comparison> comparisons;
   std::int64_t planned = 0, finished = 0;
 };
@@ -74,21 +77,32 @@ struct GridResults {
 /// Reads what is finished; `plan` must outlive the results. Rows without a finished run are there, empty.
 GridResults grid_results(const Plan& plan, const std::filesystem::path& runs);
 
-/// p of the paper's table 8 (Sleep, task 1): "accuracy" or "f1" of two methods, in either order. No value when it has none.
-std::optional<double> published_p(std::string_view metric, std::string_view a, std::string_view b);
+PublishedValue published_value(const PublishedResult& result, const Figure& figure);
+
+std::string row_name(const Plan& plan, const GridRow& row);  ///< "smooth-distill, lambda 0.5": the values of plan.keys
+std::string data_text(const GridResults& results);           ///< data, preset, split, epochs: what all rows share
+std::string count_text(const GridResults& results);          ///< "20 runs", "INCOMPLETE: 3 of 20 runs"
 
 std::string results_csv(const GridResults& results);  ///< a line a row and figure
 std::string results_tex(const GridResults& results);  ///< a booktabs table, the paper's figures below ours
 std::string tests_csv(const GridResults& results);    ///< a line a comparison
 std::string classes_csv(
     const GridResults& results);  ///< a line a row, task and class: the measures of the paper's table 6, test part
-std::string runs_csv(const GridResults& results);      ///< a line a finished run: its directory, options and figures
-std::string times_csv(const GridResults& results);     ///< a line a finished run: parameters, FLOPs, seconds, device, version
+std::string runs_csv(const GridResults& results);  ///< a line a finished run: its directory, options and figures
+std::string times_csv(
+    const GridResults& results);  ///< a line a finished run: parameters, FLOPs, seconds, energy, device, version
+std::string costs_csv(const GridResults& results);  ///< a line a row: table 7
+std::string classes_tex(const GridResults& results);
+std::string costs_tex(const GridResults& results);
+std::string tests_tex(const GridResults& results);
 std::string results_text(const GridResults& results);  ///< for the terminal
 
-/// Writes all of these into `directory`, and the page (report.html) of representative runs: one of each row, of the first seed
-/// and fold that all rows have finished. Returns what it wrote, results.csv first.
-std::vector<std::filesystem::path> write_grid_results(const GridResults& results, const std::filesystem::path& directory,
-                                                      const std::filesystem::path& runs);
+/// Writes all of these into `directory`, the plan (plan_file.h) and the page (report/grid_report.h). Returns what it wrote,
+/// results.csv first and the page last.
+std::vector<std::filesystem::path> write_grid_results(const GridResults& results, const std::filesystem::path& directory);
+
+/// Reads the grids of a directory that `retort experiment --out` was given and writes one page for all of them; returns its path.
+/// InputError when there are none.
+std::filesystem::path write_collection(const std::filesystem::path& directory);
 
 }  // namespace retort

@@ -1,67 +1,25 @@
-// Results as text. CSV: RFC 4180, figures in percent with four decimals, an empty field for "not there". LaTeX needs booktabs.
-#include "retort/distill/grid_results.h"
+// Results as CSV (figures in percent with four decimals, an empty field for "not there") and for the terminal.
+#include "retort/distill/grid_analysis.h"
 #include "retort/distill/report/format.h"
+#include "retort/distill/table_text.h"
 
 #include <algorithm>
 #include <cmath>
 
 namespace retort {
-namespace {
-
-using Fields = std::vector<std::string>;
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
-std::string csv_line(const Fields& fields) {
-  std::string out;
-  for (const std::string& field : fields) out += (&field == &fields.front() ? "" : ",") + csv_field(field);
-  return out + "\n";
-}
-
-std::string number(double value, int decimals = 4) {
-  if (std::isnan(value)) return "";
-  const std::string text = fmt::format("{:.{}f}", value, decimals);
-  return text.starts_with('-') && text.find_first_not_of("-0.") == text.npos ? text.substr(1) : text;  // no "-0.0000"
-}
-
-std::string significant(double value) { return std::isnan(value) ? "" : fmt::format("{:.6g}", value); }
-
-Fields operator+(Fields a, const Fields& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 PublishedValue published_value(const PublishedResult& result, const Figure& figure) {
   const PublishedSplit& split = figure.test ? result.test : result.val;
   if (figure.task == 1) return figure.accuracy ? split.accuracy1 : split.f1_1;
   return figure.accuracy ? split.accuracy2 : split.f1_2;
 }
 
-std::string plus_minus(const MeanDeviation& value, const char* sign) {
-  if (std::isnan(value.mean)) return kNoValue;
-  return std::isnan(value.deviation) ? number(value.mean, 2) : number(value.mean, 2) + sign + number(value.deviation, 2);
-}
-
-/// Keys whose name or value a table shows: those in which rows differ, at least the method.
-std::string row_name(const GridResults& results, const GridRow& row) {
+std::string row_name(const Plan& plan, const GridRow& row) {
   std::string name = row.keys.front();
-  for (std::size_t k = 1; k < row.keys.size(); ++k) name += fmt::format(", {} {}", results.plan->keys[k], row.keys[k]);
+  for (std::size_t k = 1; k < row.keys.size(); ++k) name += fmt::format(", {} {}", plan.keys[k], row.keys[k]);
   return name;
 }
 
-std::string tex_text(const std::string& text) {
-  std::string out;
-  for (const char c : text)
-    out += std::string_view("_&%#$").find(c) != std::string_view::npos ? std::string("\\") + c : std::string(1, c);
-  return out;
-}
-
-const RunConfig& config_of(const GridResults& results) { return results.plan->runs.front().config; }
+static const RunConfig& config_of(const GridResults& results) { return results.plan->runs.front().config; }
 
 std::string data_text(const GridResults& results) {
   const RunConfig& c = config_of(results);
@@ -81,29 +39,6 @@ std::string count_text(const GridResults& results) {
   return results.finished == results.planned ? fmt::format("{} runs", results.planned)
                                              : fmt::format("INCOMPLETE: {} of {} runs", results.finished, results.planned);
 }
-
-/// left-aligned first column, right-aligned others, by what a terminal shows.
-std::string aligned(const std::vector<Fields>& lines) {
-  std::vector<std::size_t> widths;
-  for (const Fields& line : lines)
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      widths.resize(std::max(widths.size(), i + 1));
-      widths[i] = std::max(widths[i], text_width(line[i]));
-    }
-  std::string out;
-  for (const Fields& line : lines) {
-    std::string text;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      const std::string space(widths[i] - text_width(line[i]), ' ');
-      text += (i == 0 ? " " : "  ") + (i == 0 ? line[i] + space : space + line[i]);
-    }
-    text.erase(text.find_last_not_of(' ') + 1);
-    out += text + "\n";
-  }
-  return out;
-}
-
-}  // namespace
 
 std::string results_csv(const GridResults& results) {
   std::string out = csv_line(results.plan->keys + Fields{"split", "task", "metric", "runs", "planned", "seeds", "mean", "std",
@@ -144,33 +79,27 @@ std::string tests_csv(const GridResults& results) {
 }
 
 std::string classes_csv(const GridResults& results) {
-  std::string out = csv_line(results.plan->keys + Fields{"task", "class", "name", "metric", "mean", "std"});
-  struct Measure {
-    const char* name;
-    double ClassMetrics::*value;
-  };
-  constexpr Measure measures[] = {{"accuracy", &ClassMetrics::accuracy},
-                                  {"sensitivity", &ClassMetrics::sensitivity},
-                                  {"ppv", &ClassMetrics::ppv},
-                                  {"npv", &ClassMetrics::npv},
-                                  {"f1", &ClassMetrics::f1}};
-  const DataIdentity& data = config_of(results).data;
+  std::string out =
+      csv_line(results.plan->keys + Fields{"task", "class", "name", "metric", "mean", "std", "paper", "difference"});
   for (const GridRow& row : results.rows)
     for (const int task : {1, 2}) {
-      const auto& names = task == 1 ? data.task1_classes : data.task2_classes;
-      for (std::size_t k = 0; k < names.size(); ++k)
-        for (const Measure& measure : measures) {
-          std::vector<SeedFoldValue> values;
-          for (const FinishedRun& run : row.runs) {
-            if (!run.summary.best.test) continue;
-            const TaskMetrics& metrics = task == 1 ? run.summary.best.test->task1 : run.summary.best.test->task2;
-            if (k < metrics.per_class.size())
-              values.push_back({run.run->config.seed, run.run->config.fold, 100 * metrics.per_class[k].*measure.value});
+      int label = 0;
+      for (const ClassRow& line : class_rows(results, row, task)) {
+        for (std::size_t m = 0; m < class_measures.size(); ++m) {
+          const ClassMeasure& measure = class_measures[m];
+          const MeanDeviation& ours = line.ours[m];
+          Fields paper(2);
+          if (line.published && measure.published) {
+            const double value = line.published->*measure.published;
+            paper = {number(value, 2), number(ours.mean - value)};
           }
-          const MeanDeviation ours = over_seeds(values);
-          out += csv_line(row.keys + Fields{std::to_string(task), std::to_string(k), names[k], measure.name, number(ours.mean),
-                                            number(ours.deviation)});
+          out += csv_line(row.keys +
+                          Fields{std::to_string(task), std::to_string(label), line.name, measure.name, number(ours.mean),
+                                 number(ours.deviation)} +
+                          paper);
         }
+        ++label;
+      }
     }
   return out;
 }
@@ -191,43 +120,39 @@ std::string runs_csv(const GridResults& results) {
 }
 
 std::string times_csv(const GridResults& results) {
-  std::string out = csv_line(results.plan->keys +
-                             Fields{"seed", "fold", "run", "parameters", "flops", "steps", "train_seconds", "device", "version"});
+  std::string out =
+      csv_line(results.plan->keys + Fields{"seed", "fold", "run", "parameters", "flops", "steps", "train_seconds", "energy_kwh",
+                                           "energy_source", "device", "version", "paper_train_seconds", "paper_energy_kwh"});
   for (const GridRow& row : results.rows)
     for (const FinishedRun& run : row.runs) {
       const Summary& s = run.summary;
+      const PublishedCost* paper = row.published ? find_published_cost(run.run->config.method) : nullptr;
       out += csv_line(row.keys + Fields{std::to_string(run.run->config.seed), std::to_string(run.run->config.fold), run.run->id,
                                         std::to_string(s.parameters), std::to_string(s.flops), std::to_string(s.steps),
-                                        number(s.train_seconds, 3), s.device, s.version});
+                                        number(s.train_seconds, 3), s.energy ? number(s.energy->joules / 3.6e6, 6) : "",
+                                        s.energy ? s.energy->source : "not measured", s.device, s.version,
+                                        paper ? number(paper->seconds, 0) : "", paper ? number(paper->kilowatt_hours, 3) : ""});
     }
   return out;
 }
 
-std::string results_tex(const GridResults& results) {
-  std::string out = fmt::format("% {}: {}; {}. Percent, mean $\\pm$ standard deviation over seeds of the mean over folds.\n",
-                                results.plan->name, data_text(results), count_text(results));
-  out += "\\begin{tabular}{l" + std::string(grid_figures.size(), 'r') + "}\n\\toprule\n";
-  out += " & \\multicolumn{4}{c}{Test} & \\multicolumn{4}{c}{Validation} \\\\\n";
-  for (int i = 0; i < 2; ++i) out += " & \\multicolumn{2}{c}{Task 1} & \\multicolumn{2}{c}{Task 2}";
-  out += " \\\\\n";
-  for (const Figure& figure : grid_figures) out += figure.accuracy ? " & Acc." : " & F1";
-  out += " \\\\\n\\midrule\n";
-  for (const GridRow& row : results.rows) {
-    out += tex_text(row_name(results, row));
-    for (const Figure& figure : grid_figures) {
-      const MeanDeviation ours = over_seeds(row.values(figure));
-      out += std::isnan(ours.mean) ? " & --" : fmt::format(" & ${}$", plus_minus(ours, " \\pm "));
-    }
-    out += " \\\\\n";
-    if (!row.published) continue;
-    out += config_of(results).data.synthetic ? "\\quad \\emph{paper, real data}" : "\\quad \\emph{paper}";
-    for (const Figure& figure : grid_figures) {
-      const PublishedValue p = published_value(*row.published, figure);
-      out += fmt::format(" & ${} \\pm {}$", number(p.mean, 2), number(p.deviation, 2));
-    }
-    out += " \\\\\n";
+std::string costs_csv(const GridResults& results) {
+  std::string out =
+      csv_line(results.plan->keys + Fields{"runs", "mebibytes", "parameters", "flops", "flops_one_row", "train_seconds",
+                                           "train_seconds_std", "energy_kwh", "energy_runs", "paper_mebibytes",
+                                           "paper_parameters_m", "paper_flops", "paper_train_seconds", "paper_energy_kwh"});
+  for (const CostRow& cost : cost_rows(results)) {
+    const PublishedCost* p = cost.published;
+    out += csv_line(cost.row->keys +
+                    Fields{std::to_string(cost.row->runs.size()), number(cost.mebibytes, 3), std::to_string(cost.parameters),
+                           std::to_string(cost.flops), cost.flops_one_row ? std::to_string(*cost.flops_one_row) : "",
+                           number(cost.seconds.mean, 3), number(cost.seconds.deviation, 3), number(cost.kilowatt_hours.mean, 6),
+                           std::to_string(cost.kilowatt_hours.count)} +
+                    (p ? Fields{number(p->mebibytes, 3), number(p->parameters, 3), std::to_string(p->flops),
+                                number(p->seconds, 0), number(p->kilowatt_hours, 3)}
+                       : Fields(5)));
   }
-  return out + "\\bottomrule\n\\end{tabular}\n";
+  return out;
 }
 
 std::string results_text(const GridResults& results) {
@@ -238,7 +163,7 @@ std::string results_text(const GridResults& results) {
   for (const Figure& figure : grid_figures)
     lines[0].push_back(fmt::format("{} {} {}", figure.split(), figure.accuracy ? "acc" : "F1", figure.task));
   for (const GridRow& row : results.rows) {
-    lines.push_back({row_name(results, row)});
+    lines.push_back({row_name(*results.plan, row)});
     for (const Figure& figure : grid_figures) lines.back().push_back(plus_minus(over_seeds(row.values(figure)), " ± "));
     if (!row.published) continue;
     lines.push_back({synthetic ? "  paper, real data" : "  in the paper"});

@@ -56,8 +56,8 @@ std::map<std::string, std::string> tables(const Plan& plan, const fs::path& runs
   std::map<std::string, std::string> files;
   const GridResults results = grid_results(plan, runs);
   REQUIRE(results.finished == std::ssize(plan.runs));
-  write_grid_results(results, out, runs);
-  for (const char* file : {"results.csv", "results.tex", "tests.csv", "classes.csv", "runs.csv"})
+  write_grid_results(results, out);
+  for (const char* file : {"results.csv", "results.tex", "tests.csv", "tests.tex", "classes.csv", "classes.tex", "runs.csv"})
     files[file] = read_file(out / file);
   files["text"] = results_text(results);
   return files;

@@ -132,16 +132,16 @@ TEST_CASE("table 6's measures and the confusion matrix are on the page") {
 
 TEST_CASE("gnuplot gets numbers only, and gaps where there is no value") {
   Curve curve{.x = {1, 2, 3}, .y = {0.5, std::nan(""), 0.75}, .colour = 11, .dashed = true};
-  const std::string script = curves_script(std::vector<Curve>{curve}, true);
-  CHECK(contains(script, "$curve0 << END\n1 50\n\n3 75\nEND\n"));
+  const std::string script = plot_script({.curves = {curve}, .percent = true});
+  CHECK(contains(script, "$data0 << END\n1 50\n\n3 75\nEND\n"));
   CHECK(contains(script, "#000103"));  // colours repeat after eight runs
   curve.y = {std::nan(""), std::nan(""), 1};
-  CHECK(curves_script(std::vector<Curve>{curve}, false).empty());
+  CHECK(plot_script({.curves = {curve}}).empty());
 }
 
 TEST_CASE("figures follow the page's colours") {
   const Curve curve{.x = {1, 2, 3}, .y = {0.5, 0.6, 0.75}, .colour = 2, .dashed = false};
-  const auto svg = draw_curves(std::vector<Curve>{curve}, false);
+  const auto svg = draw({.curves = {curve}});
   if (!svg) {
     WARN("skipped: gnuplot is not installed");
     return;

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 RETORT = sys.argv[1]
-TABLES = ("results.csv", "results.tex", "tests.csv", "classes.csv", "runs.csv")
+TABLES = ("results.csv", "results.tex", "tests.csv", "tests.tex", "classes.csv", "classes.tex", "runs.csv")
 GRID = """title = "Small"
 [grid]
 method = ["multi-task", "smooth-distill", "born-again"]
@@ -98,6 +98,33 @@ class Experiment(unittest.TestCase):
                 self.assertIn(says, done.stderr)
                 self.assertEqual(done.stderr.count("\n"), 1)
                 self.assertFalse(os.path.exists(out))
+
+    def test_report_of_a_grid(self):
+        few = ["--set", "method=multi-task", "--set", "epochs=1"]
+        done = subprocess.run(self.command("paged", "--shard", "1/2", *few), capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+        def report(*arguments):
+            return subprocess.run([RETORT, "report", *arguments], capture_output=True, text=True, timeout=100)
+        page = self.path("paged", "grid", "report.html")
+        os.remove(page)
+        done = report(self.path("paged", "grid"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("INCOMPLETE: 2 of 4 runs", done.stdout)
+        with open(page) as file:
+            self.assertIn("INCOMPLETE: 2 of 4 runs are finished", file.read())
+        done = report(self.path("paged"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(os.path.exists(self.path("paged", "report.html")))
+        os.mkdir(self.path("neither"))
+        for arguments, says in (([self.path("neither")], "neither a run"), ([self.path("missing")], "not a directory"),
+                                ([self.path("paged", "grid"), self.path("paged", "grid")], "one at a time"),
+                                ([self.path("paged"), "--out", self.path("x.html")], "several grids")):
+            with self.subTest(arguments=arguments):
+                done = report(*arguments)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(says, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
 
     def test_shards_and_dry_run(self):
         listed = subprocess.run(self.command("shards", "--dry-run"), capture_output=True, text=True, timeout=60)

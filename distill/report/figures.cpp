@@ -122,48 +122,112 @@ double mark_step(double length) {
   return 10 * power;
 }
 
-/// Axes that end at the data: epochs from 1 to the last, percent never above 100, a loss from 0.
-std::string axes(std::span<const Curve> curves, bool percent) {
-  double last = 2, low = 1, high = 0;
-  for (const Curve& curve : curves) {
-    for (const double x : curve.x) last = std::max(last, x);
-    for (const double y : curve.y)
-      if (std::isfinite(y)) low = std::min(low, y), high = std::max(high, y);
+struct Extent {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  void add(double value) {
+    if (std::isfinite(value)) low = std::min(low, value), high = std::max(high, value);
   }
-  const double bottom = percent ? std::max(0.0, 10 * std::floor(10 * low)) : 0, top = percent ? 100 : high;
-  return fmt::format("set xrange [1:{}]\nset xtics {}\nset yrange [{}:{}]\nset ytics {}\n", last,
-                     std::max(1.0, mark_step(last - 1)), bottom, percent ? "100" : "*",
-                     mark_step(top > bottom ? top - bottom : 1));
+  void add(const std::vector<double>& values) {
+    for (const double value : values) add(value);
+  }
+};
+
+std::string x_axis(const Plot& plot) {
+  if (plot.marks.empty()) {
+    Extent x;
+    x.add(2);
+    for (const Curve& curve : plot.curves) x.add(curve.x);
+    return fmt::format("set xrange [1:{}]\nset xtics {}\n", x.high, std::max(1.0, mark_step(x.high - 1)));
+  }
+  std::string marks;
+  for (std::size_t i = 0; i < plot.marks.size(); ++i) marks += fmt::format("{}'{:g}' {}", i > 0 ? ", " : "", plot.marks[i], i);
+  return fmt::format("set xrange [-0.4:{}]\nset xtics ({})\n", static_cast<double>(plot.marks.size()) - 0.6, marks);
 }
+
+/// A loss goes from 0, percent to 100 unless the figure is to show small differences.
+std::string y_axis(const Plot& plot) {
+  Extent y;
+  for (const Curve& curve : plot.curves) y.add(curve.y);
+  for (const Band& band : plot.bands) y.add(band.low), y.add(band.high);
+  for (const Whiskers& w : plot.whiskers) y.add(w.y), y.add(w.low), y.add(w.high);
+  if (y.low > y.high) y.low = 0, y.high = 1;
+  if (!plot.percent) return fmt::format("set yrange [0:*]\nset ytics {}\n", mark_step(y.high > 0 ? y.high : 1));
+  double bottom = std::max(0.0, 10 * std::floor(10 * y.low)), top = 100;
+  if (!plot.whole_percent) {
+    const double step = mark_step(std::max(100 * (y.high - y.low), 0.1));
+    bottom = std::max(0.0, step * std::floor(100 * y.low / step)), top = std::min(100.0, step * std::ceil(100 * y.high / step));
+  }
+  if (bottom >= top) bottom = top - 1;
+  return fmt::format("set yrange [{}:{}]\nset ytics {}\n", bottom, top, mark_step(top - bottom));
+}
+
+/// The data blocks of a script and its plot command.
+class Script {
+ public:
+  explicit Script(bool percent) : scale_(percent ? 100 : 1) {}
+
+  /// A line a point; what is not finite ends a line (gnuplot breaks curves at blank lines).
+  std::string block(const std::vector<double>& x, std::initializer_list<const std::vector<double>*> columns) {
+    std::string name = fmt::format("$data{}", count_++), text;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      std::string line = fmt::format("{}", x[i]);
+      bool finite = true;
+      for (const auto* column : columns) {
+        finite = finite && i < column->size() && std::isfinite((*column)[i]);
+        if (finite) line += fmt::format(" {}", scale_ * (*column)[i]);
+      }
+      text += finite ? line + "\n" : "\n";
+    }
+    data += fmt::format("{} << END\n{}END\n", name, text);
+    return name;
+  }
+  void add(const std::string& what, int colour, const char* style) {
+    plot += fmt::format("{}{} linecolor rgb '#0001{:02x}' {}", plot.empty() ? "plot " : ", ", what, colour % kColours, style);
+  }
+
+  std::string data, plot;
+
+ private:
+  double scale_;
+  int count_ = 0;
+};
 
 }  // namespace
 
-std::string curves_script(std::span<const Curve> curves, bool percent) {
-  std::string script = "set terminal svg size 370,270 dynamic font 'sans-serif,12'\n" + axes(curves, percent);
-  script += fmt::format(
-      "set border 1 linecolor rgb '{0}' linewidth 0.8\n"
-      "set tics nomirror out scale 0.5 textcolor rgb '{0}'\nset ytics scale 0\n"
-      "set grid ytics linetype 1 linecolor rgb '{1}' linewidth 0.8\n"
-      "set xlabel 'epoch' textcolor rgb '{0}' offset 0,0.3\n"
-      "set format x '%g'\nset format y '{2}'\nunset key\n"
-      "set lmargin 6.5\nset rmargin 1.5\nset tmargin 0.8\nset bmargin 3.2\n",
-      kInk, kRule, percent ? "%g %%" : "%g");
-  std::string plot;
-  int number = 0;
-  for (const Curve& curve : curves) {
-    if (!drawable(curve)) continue;
-    script += fmt::format("$curve{} << END\n", number);
-    for (std::size_t i = 0; i < curve.x.size() && i < curve.y.size(); ++i)
-      script += std::isfinite(curve.y[i]) ? fmt::format("{} {}\n", curve.x[i], percent ? 100 * curve.y[i] : curve.y[i]) : "\n";
-    script += "END\n";
-    plot += fmt::format("{}$curve{} using 1:2 with lines {} linecolor rgb '#0001{:02x}'", plot.empty() ? "plot " : ", ", number++,
-                        curve.dashed ? "dashtype (4,4) linewidth 1.2" : "dashtype solid linewidth 2", curve.colour % kColours);
+std::string plot_script(const Plot& plot) {
+  Script script(plot.percent);
+  for (const Band& band : plot.bands)
+    if (band.x.size() > 1)
+      script.add(script.block(band.x, {&band.low, &band.high}) + " using 1:2:3 with filledcurves", band.colour,
+                 "fillstyle transparent solid 0.16 noborder");
+  for (const Curve& curve : plot.curves)
+    if (drawable(curve))
+      script.add(script.block(curve.x, {&curve.y}) + " using 1:2 with lines", curve.colour,
+                 curve.dashed ? "dashtype (4,4) linewidth 1.2" : "dashtype solid linewidth 2");
+  for (const Whiskers& w : plot.whiskers) {
+    // Neither points nor error bars: gnuplot draws those from definitions with ids, which adapt() takes out.
+    const std::string points = script.block(w.x, {&w.y});
+    const double radius = 0.011 * (static_cast<double>(std::max<std::size_t>(plot.marks.size(), 2)) - 0.2);
+    script.add(points + " using 1:2 with lines", w.colour, "linewidth 1");
+    script.add(script.block(w.x, {&w.low, &w.high}) + " using 1:2:(0):($3-$2) with vectors nohead", w.colour, "linewidth 1.6");
+    script.add(fmt::format("{} using 1:2:({:.4g}) with circles", points, radius), w.colour, "fillstyle solid noborder");
   }
-  return plot.empty() ? "" : script + plot + "\n";
+  if (script.plot.empty()) return "";
+  return "set encoding utf8\nset terminal svg noenhanced size 370,270 dynamic font 'sans-serif,12'\n" + x_axis(plot) +
+         y_axis(plot) +
+         fmt::format(
+             "set border 1 linecolor rgb '{0}' linewidth 0.8\n"
+             "set tics nomirror out scale 0.5 textcolor rgb '{0}'\nset ytics scale 0\n"
+             "set grid ytics linetype 1 linecolor rgb '{1}' linewidth 0.8\n"
+             "set xlabel '{3}' textcolor rgb '{0}' offset 0,0.3\n"
+             "{4}set format y '{2}'\nunset key\n"
+             "set lmargin 6.5\nset rmargin 1.5\nset tmargin 0.8\nset bmargin 3.2\n",
+             kInk, kRule, plot.percent ? "%g %%" : "%g", plot.x_label, plot.marks.empty() ? "set format x '%g'\n" : "") +
+         script.data + script.plot + "\n";
 }
 
-std::optional<std::string> draw_curves(std::span<const Curve> curves, bool percent) {
-  const std::string script = curves_script(curves, percent);
+std::optional<std::string> draw(const Plot& plot) {
+  const std::string script = plot_script(plot);
   if (script.empty()) return "";
   auto svg = run_gnuplot(script);
   if (!svg || svg->find("</svg>") == std::string::npos) return std::nullopt;

@@ -28,6 +28,11 @@ std::string duration(double seconds) {
   return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string energy_text(double kilowatt_hours) {
+  if (kilowatt_hours >= 0.1) return fmt::format("{:.3f} kWh", kilowatt_hours);
+  return fmt::format("{:.{}f} Wh", 1000 * kilowatt_hours, kilowatt_hours >= 0.001 ? 1 : 3);
+}
+
 std::size_t text_width(std::string_view text) {
   std::size_t width = 0;
   for (const char c : text) width += (static_cast<unsigned char>(c) & 0xC0) != 0x80;

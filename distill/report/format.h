@@ -16,6 +16,8 @@ std::string percent(std::optional<double> fraction);
 std::string grouped(std::int64_t value, std::string_view separator);
 /// 4368 → "1 h 13 min", 95 → "1 min 35 s", 7.25 → "7.2 s".
 std::string duration(double seconds);
+/// Kilowatt hours: 0.485 → "0.485 kWh", 0.0123 → "12.3 Wh".
+std::string energy_text(double kilowatt_hours);
 /// Columns a UTF-8 text takes in a terminal, a code point each.
 std::size_t text_width(std::string_view text);
 /// `text` as HTML text or attribute value.

@@ -58,12 +58,21 @@ th { font-weight: 600; }
 .data tr.paper td, .data tr.paper th { color: var(--ink-soft); font-size: .82rem; padding-top: 0; font-weight: 400; }
 .data tr.paper small { font-size: .9em; opacity: .85; }
 .data b { font-weight: 700; }
+.data tr.run small { color: var(--ink-soft); font-size: .85em; }
+.data.narrow { width: auto; }
+.data.narrow th + th, .data.narrow th + td, .data.narrow td + td { padding-left: .8rem; }
+.data.words { width: auto; }
+.data.words td { white-space: normal; }
+.data.words th:first-child { vertical-align: top; }
+nav { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin: 1.2rem 0 0; font-size: .9rem; }
+a { color: var(--accent); text-underline-offset: .15em; text-decoration-thickness: 1px; }
 .key { display: inline-block; width: 1.5em; height: 0; border-top: 3px solid; vertical-align: .25em; margin-right: .5em; border-radius: 2px; }
 .data tr.paper th { padding-left: 2em !important; }
 .key.dashed { border-top-style: dotted; border-top-width: 2px; width: 1.7em; color: var(--ink-soft); }
 .key.solid { color: var(--ink-soft); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.6rem; margin: .8rem 0 0; padding: 0; list-style: none; font-size: .875rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1.2rem 1.6rem; margin: .6rem 0 1rem; }
+.figures.two { grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); max-width: 62rem; }
 figure { margin: 0; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure svg text, figure svg tspan { font-family: inherit; }
@@ -88,6 +97,8 @@ footer { margin-top: 4rem; padding-top: 1rem; padding-bottom: 3rem; border-top: 
 @media (max-width: 560px) {
   main, header, footer { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.8rem; } h1 { font-size: 1.6rem; } h2 { margin-top: 2.6rem; }
+  .figures.two { grid-template-columns: 1fr; }
+  caption { max-width: calc(100vw - 2rem); }
   .facts { padding: 1rem; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .7rem 1rem; }
   .data th:first-child, .data td:first-child { position: sticky; left: 0; background: var(--paper); padding-right: .8rem; }
   .heat td { min-width: 1.5rem; width: 1.5rem; height: 1.5rem; font-size: .62rem; }

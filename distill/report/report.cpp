@@ -3,7 +3,7 @@
 #include "retort/core/file.h"
 #include "retort/distill/report/figures.h"
 #include "retort/distill/report/format.h"
-#include "retort/distill/report/page_style.h"
+#include "retort/distill/report/page.h"
 #include "retort/distill/report/results.h"
 #include "retort/distill/report/sections.h"
 
@@ -28,14 +28,7 @@ std::string header(std::span<const RunRecord> runs, std::string_view title) {
   std::string out =
       fmt::format("<header>\n<h1>{}{}</h1>\n", escape_html(title), all ? " <span class=\"badge\">synthetic data</span>" : "");
   out += "<p class=\"soft\">Multi-task learning on accelerometer windows: two labels a window, one shared network.</p>\n";
-  if (synthetic > 0)
-    out += fmt::format(
-        "<p class=\"notice\"><strong>{}SYNTHETIC data.</strong> The recordings were generated from a physical model, nobody wore "
-        "a "
-        "sensor. The figures show that the program works and how methods compare here; they say nothing about real recordings "
-        "and "
-        "are not comparable with the paper’s.</p>\n",
-        all ? "" : fmt::format("{} of these {} runs used ", synthetic, runs.size()));
+  if (synthetic > 0) out += synthetic_notice(all ? "" : fmt::format("{} of these {} runs used ", synthetic, runs.size()));
   return out + "</header>\n";
 }
 
@@ -44,12 +37,7 @@ std::string header(std::span<const RunRecord> runs, std::string_view title) {
 std::string report_html(std::span<const RunRecord> runs, const ReportOptions& options) {
   check<InputError>(!runs.empty(), "report: no runs given; name one or more run directories");
   const std::string title = page_title(runs);
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{} – Retort</title>\n<style>{}</style>\n"
-      "</head>\n<body>\n",
-      escape_html(title), kPageStyle);
-  page += header(runs, title) + "<main>\n";
+  std::string page = header(runs, title) + "<main>\n";
   const std::vector<RunGroup> groups = group_runs(runs);
   for (const RunGroup& group : groups) {
     page += data_section(group, groups.size() > 1);
@@ -58,10 +46,7 @@ std::string report_html(std::span<const RunRecord> runs, const ReportOptions& op
   }
   for (const RunGroup& group : groups)
     for (const ResultRow& row : group.rows) page += run_section(*row.run);
-  page +=
-      fmt::format("</main>\n<footer>Written by Retort {}. This page is self-contained: keep it, mail it, print it.</footer>\n",
-                  escape_html(runs.front().config.version));
-  return page + "</body>\n</html>\n";
+  return html_page(title, page + "</main>\n", runs.front().config.version);
 }
 
 void write_report(const std::filesystem::path& path, std::span<const RunRecord> runs, const ReportOptions& options) {

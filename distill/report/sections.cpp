@@ -2,22 +2,13 @@
 
 #include "retort/distill/report/figures.h"
 #include "retort/distill/report/format.h"
+#include "retort/distill/report/page.h"
 
 #include <algorithm>
 #include <cmath>
 
 namespace retort {
 namespace {
-
-constexpr const char* kThinSpace = "\u202f";
-
-std::string fact(std::string_view name, const std::string& html, bool wide = false) {
-  return fmt::format("<div{}><dt>{}</dt><dd>{}</dd></div>\n", wide ? " class=\"wide\"" : "", name, html);
-}
-
-std::string colour_key(std::size_t index) {
-  return fmt::format("<span class=\"key\" style=\"color:var(--c{})\"></span>", index % 8);
-}
 
 /// The value all runs of a group share, or "differs".
 template <class Get>
@@ -32,14 +23,6 @@ std::string split_text(const RunConfig& c) {
   if (c.split == "all") return "all windows train, none validate";
   const std::string share = c.train_fraction < 1 ? fmt::format(", {:.4g} % of the training part", 100 * c.train_fraction) : "";
   return fmt::format("{}, fold {} of {}{}", c.split, c.fold, c.folds, share);
-}
-
-std::string number(std::int64_t value) { return grouped(value, kThinSpace); }
-
-std::string millions(std::int64_t value) { return fmt::format("{:.3f}{}M", static_cast<double>(value) / 1e6, kThinSpace); }
-
-std::string with_badge(std::string_view text, std::string_view badge) {
-  return fmt::format("{} <span class=\"badge\">{}</span>", escape_html(text), escape_html(badge));
 }
 
 std::string figure_cells(const Figures& figures, const std::array<bool, 4>& best) {
@@ -113,12 +96,12 @@ constexpr Panel kPanels[] = {{"Loss", &EpochRecord::train_loss, &EpochRecord::va
                              {"Task 2, accuracy", &EpochRecord::train_acc2, &EpochRecord::val_acc2, true}};
 
 std::optional<std::string> panel_figure(const RunGroup& group, const Panel& panel) {
-  std::vector<Curve> curves;
+  Plot plot{.percent = panel.percent};
   for (std::size_t i = 0; i < group.rows.size(); ++i) {
-    curves.push_back(curve_of(*group.rows[i].run, panel.train, i, true));
-    curves.push_back(curve_of(*group.rows[i].run, panel.val, i, false));
+    plot.curves.push_back(curve_of(*group.rows[i].run, panel.train, i, true));
+    plot.curves.push_back(curve_of(*group.rows[i].run, panel.val, i, false));
   }
-  auto svg = draw_curves(curves, panel.percent);
+  auto svg = draw(plot);
   if (!svg) return std::nullopt;
   if (svg->empty()) return "";
   return fmt::format("<figure><div class=\"title\">{}</div>{}</figure>\n", panel.title, *svg);
@@ -151,8 +134,8 @@ std::string run_facts(const RunRecord& run) {
     const Summary& done = *run.summary;
     out += fact("Ran on", escape_html(done.device));
     out += fact("Training time",
-                fmt::format("{}; {} epochs, {} steps", duration(done.train_seconds), done.epochs, number(done.steps)));
-    out += fact("Parameters", number(done.parameters)) + fact("FLOPs of a window", number(done.flops));
+                fmt::format("{}; {} epochs, {} steps", duration(done.train_seconds), done.epochs, number_html(done.steps)));
+    out += fact("Parameters", number_html(done.parameters)) + fact("FLOPs of a window", number_html(done.flops));
     out += fact("Program", fmt::format("Retort {}, built by {}", escape_html(done.version), escape_html(done.compiler)));
   } else {
     out += fact("State", escape_html(run_state(run)));
@@ -182,7 +165,7 @@ std::string data_section(const RunGroup& group, bool numbered) {
                                 numbered ? ": " + escape_html(d.dataset) + ", " + escape_html(split_text(c)) : "");
   out +=
       fact("Data set", escape_html(d.dataset) + (d.synthetic ? " <span class=\"badge\">synthetic</span>" : ", real recordings"));
-  out += fact("Windows", number(d.windows));
+  out += fact("Windows", number_html(d.windows));
   out += fact("Classes", fmt::format("{} (task 1), {} (task 2)", d.task1_classes.size(), d.task2_classes.size()));
   out += fact("Preset of the data", escape_html(d.preset));
   out += fact("Axis layout", escape_html(d.axis_layout)) + fact("Window label", escape_html(d.window_label));

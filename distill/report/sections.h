@@ -17,5 +17,7 @@ std::string curves_section(const RunGroup& group, bool draw);
 std::string run_section(const RunRecord& run);
 /// One task: the per-class table in the form of the paper's table 6, beside it the confusion matrix as a heat map.
 std::string task_section(const TaskMetrics& metrics, const std::vector<std::string>& names, std::string_view title);
+/// The confusion matrix, with what rows and columns are.
+std::string heat_map(const TaskMetrics& metrics, const std::vector<std::string>& names);
 
 }  // namespace retort

@@ -40,6 +40,8 @@ std::string heat_cell(const TaskMetrics& metrics, const std::vector<std::string>
                      class_name(names, column), count, support, escape_html(text));
 }
 
+}  // namespace
+
 std::string heat_map(const TaskMetrics& metrics, const std::vector<std::string>& names) {
   const auto classes = static_cast<std::size_t>(metrics.classes);
   const char* size = classes <= 4 ? " small" : classes > 13 ? " many" : "";
@@ -55,8 +57,6 @@ std::string heat_map(const TaskMetrics& metrics, const std::vector<std::string>&
          "</tbody></table></div>\n<p class=\"soft\">Rows: true class; columns: predicted. Percent of the row’s "
          "windows.</p>\n</div>\n";
 }
-
-}  // namespace
 
 std::string task_section(const TaskMetrics& metrics, const std::vector<std::string>& names, std::string_view title) {
   return fmt::format("<h3>{} <span class=\"soft\">accuracy {}, macro F1 {}</span></h3>\n<div class=\"task\">\n{}{}</div>\n",

@@ -1,6 +1,7 @@
 // retort experiment
 #include "retort/data/prepared.h"
 #include "retort/distill/grid_results.h"
+#include "retort/distill/plan_file.h"
 #include "retort/distill/report/format.h"
 #include "retort/examples/retort/bundled.h"
 #include "retort/examples/retort/command.h"
@@ -247,6 +248,7 @@ class Session {
       finish(plan);
       if (!failures_of(plan, grid_.runs).empty()) code = std::max<int>(code, users_mistake);
     }
+    if (plans_.size() > 1) fmt::print("all of them: {}\n", write_collection(o_.out).string());
     return code;
   }
 
@@ -272,6 +274,7 @@ class Session {
   }
 
   int train(const Plan& plan) {
+    write_plan(fs::path(o_.out) / plan.name, plan);  // `retort report` can look at the grid from now on
     clear_failures(plan, grid_.runs);
     const GridProgress progress(plan, grid_.runs, shard_);
     if (o_.jobs == 1) {
@@ -296,7 +299,7 @@ class Session {
     for (const std::string& failure : failures_of(plan, grid_.runs)) fmt::print(stderr, "failed: {}\n", failure);
     const GridResults results = grid_results(plan, grid_.runs);
     if (results.finished == 0) return;
-    const auto written = write_grid_results(results, fs::path(o_.out) / plan.name, grid_.runs);
+    const auto written = write_grid_results(results, fs::path(o_.out) / plan.name);
     std::cout << results_text(results);
     if (results.finished < results.planned)
       std::cout << fmt::format("{} runs are missing; whoever finishes them writes the tables again\n",
