@@ -1,8 +1,10 @@
 #include "retort/core/tensor.h"
 
 #include "retort/core/autograd.h"
+#include "retort/kernels/thread_team.h"
 
 #include <cmath>
+#include <cstring>
 
 namespace retort {
 
@@ -152,7 +154,13 @@ void Tensor::copy_from_host(std::span<const std::int32_t> values) const {
 
 void Tensor::zero() const {
   ++impl_->storage->version;
-  memory_of(*this).fill_zero(address(*impl_), static_cast<std::size_t>(count()) * item_size);
+  auto* const bytes = address(*impl_);
+  const std::int64_t size = count() * static_cast<std::int64_t>(item_size);
+  if (device() != Device::cpu) return memory_of(*this).fill_zero(bytes, static_cast<std::size_t>(size));
+  // All gradients of a model are megabytes: that is work for the team, like any kernel's.
+  stream().threads().for_ranges(size, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    std::memset(bytes + begin, 0, static_cast<std::size_t>(end - begin));
+  });
 }
 
 Tensor Tensor::clone() const {

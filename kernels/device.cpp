@@ -4,6 +4,8 @@
 #include "retort/kernels/check.h"
 #include "retort/kernels/thread_team.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -12,13 +14,20 @@ namespace retort {
 namespace {
 
 constexpr std::size_t alignment = 64;  // a cache line, and the widest vector register
+constexpr std::size_t huge_page = 2 << 20;
 
 void* allocate_host(std::size_t bytes) {
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  // Megabytes (all weights, all gradients) go on huge pages where the system has them: a product that walks down the columns of a
+  // weight matrix meets a new 4 KB page at every row.
+  const std::size_t unit = bytes >= huge_page ? huge_page : alignment;
+  const std::size_t rounded = (bytes + unit - 1) / unit * unit;
   // Rounding up may wrap around for absurd sizes; those fail like any other that does not fit.
-  void* pointer = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  void* pointer = rounded < bytes ? nullptr : std::aligned_alloc(unit, rounded == 0 ? unit : rounded);
   check<DeviceError>(pointer != nullptr, "cpu: out of memory: {} bytes ({:.1f} MiB) were asked for", bytes,
                      static_cast<double>(bytes) / (1 << 20));
+#ifdef MADV_HUGEPAGE
+  if (unit == huge_page) madvise(pointer, rounded, MADV_HUGEPAGE);  // a wish: refused, the memory is as good
+#endif
   return pointer;
 }
 

@@ -39,30 +39,6 @@ std::optional<double> cgroup_quota(const std::string& directory) {
   return std::nullopt;
 }
 
-/// The tightest quota on the way from this process's cgroup up to the root.
-double cgroup_cpus() {
-  double cpus = std::numeric_limits<double>::infinity();
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {  // "hierarchy:controllers:path"
-    const auto first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string path = line.substr(second + 1);
-    std::string root = "/sys/fs/cgroup";
-    if (!controllers.empty()) {
-      if (controllers != "cpu" && controllers.find("cpu,") == std::string::npos && !controllers.ends_with(",cpu")) continue;
-      root += "/" + controllers;
-    }
-    for (;;) {
-      if (const auto quota = cgroup_quota(root + path)) cpus = std::min(cpus, *quota);
-      const auto slash = path.find_last_of('/');
-      if (slash == std::string::npos) break;
-      path.resize(slash);
-    }
-  }
-  return cpus;
-}
-
 int affinity_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -150,6 +126,29 @@ void ThreadTeam::dispatch(std::int64_t tasks, Function function, void* task) {
       state.unfinished.wait(left, std::memory_order_acquire);
     else
       pause();
+}
+
+double ThreadTeam::cgroup_cpus(const std::string& memberships, const std::string& root) {
+  double cpus = std::numeric_limits<double>::infinity();
+  std::ifstream file(memberships);
+  for (std::string line; std::getline(file, line);) {  // "hierarchy:controllers:path"
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string path = line.substr(second + 1);
+    std::string group = root;
+    if (!controllers.empty()) {
+      if (controllers != "cpu" && controllers.find("cpu,") == std::string::npos && !controllers.ends_with(",cpu")) continue;
+      group += "/" + controllers;
+    }
+    for (;;) {
+      if (const auto quota = cgroup_quota(group + path)) cpus = std::min(cpus, *quota);
+      const auto slash = path.find_last_of('/');
+      if (slash == std::string::npos) break;
+      path.resize(slash);
+    }
+  }
+  return cpus;
 }
 
 int ThreadTeam::available() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <type_traits>
 
 namespace retort {
@@ -25,8 +26,9 @@ class ThreadTeam {
       return;
     }
     using T = std::remove_reference_t<Task>;
-    dispatch(tasks, [](void* t, std::int64_t i, int thread) { (*static_cast<T*>(t))(i, thread); },
-             const_cast<void*>(static_cast<const void*>(&task)));
+    dispatch(
+        tasks, [](void* t, std::int64_t i, int thread) { (*static_cast<T*>(t))(i, thread); },
+        const_cast<void*>(static_cast<const void*>(&task)));
   }
 
   /// run() over [0, n) in pieces of `grain` elements: piece(begin, end). The pieces do not depend on the number of threads.
@@ -40,6 +42,10 @@ class ThreadTeam {
 
   /// Threads this process may use: the affinity mask, cut by the cgroup CPU quota, at least 1.
   static int available();
+
+  /// CPUs' worth of time that cgroups (v2's cpu.max, v1's cpu.cfs_*) grant this process: the tightest quota on the way from its
+  /// own group up to the root; infinite without one. The arguments are for tests.
+  static double cgroup_cpus(const std::string& memberships = "/proc/self/cgroup", const std::string& root = "/sys/fs/cgroup");
 
  private:
   using Function = void (*)(void*, std::int64_t, int);

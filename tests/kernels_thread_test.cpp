@@ -7,8 +7,13 @@
 #include <thread>
 
 #include <sched.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
 
 namespace {
@@ -115,6 +120,49 @@ TEST_CASE("the number of threads follows the affinity mask") {
   sched_setaffinity(0, sizeof before, &before);
   CHECK(available == 1);
   CHECK_THROWS_AS(ThreadTeam(-1), Error);
+}
+
+/// A made-up /proc/self/cgroup and /sys/fs/cgroup.
+struct FakeCgroups {
+  FakeCgroups() : root(std::filesystem::temp_directory_path() / fmt::format("retort_cgroups_{}", getpid())) {}
+  ~FakeCgroups() { std::filesystem::remove_all(root); }
+  void write(const std::string& file, const std::string& text) const {
+    std::filesystem::create_directories((root / file).parent_path());
+    std::ofstream(root / file) << text << "\n";
+  }
+  double cpus() const { return ThreadTeam::cgroup_cpus(root / "memberships", root / "fs"); }
+  std::filesystem::path root;
+};
+
+TEST_CASE("a cgroup's quota limits the threads, the tightest one of its ancestors counts") {
+  FakeCgroups fake;
+  CHECK(std::isinf(fake.cpus()));  // nothing mounted
+  fake.write("memberships", "0::/jobs/mine");
+  CHECK(std::isinf(fake.cpus()));
+  fake.write("fs/jobs/mine/cpu.max", "max 100000");
+  CHECK(std::isinf(fake.cpus()));
+  fake.write("fs/jobs/mine/cpu.max", "400000 100000");
+  CHECK(fake.cpus() == 4.0);
+  fake.write("fs/jobs/cpu.max", "150000 100000");
+  CHECK(fake.cpus() == 1.5);
+  fake.write("fs/jobs/mine/cpu.max", "50000 100000");
+  CHECK(fake.cpus() == 0.5);
+  fake.write("fs/jobs/mine/cpu.max", "nonsense");
+  CHECK(fake.cpus() == 1.5);
+}
+
+TEST_CASE("quotas of cgroups v1 are read under the controller that has them") {
+  FakeCgroups fake;
+  fake.write("memberships", "3:memory:/a\n2:cpu,cpuacct:/a/b\n1:cpuset:/");
+  fake.write("fs/memory/a/cpu.cfs_quota_us", "1");
+  fake.write("fs/memory/a/cpu.cfs_period_us", "1");
+  CHECK(std::isinf(fake.cpus()));
+  fake.write("fs/cpu,cpuacct/a/b/cpu.cfs_quota_us", "-1");
+  fake.write("fs/cpu,cpuacct/a/b/cpu.cfs_period_us", "100000");
+  CHECK(std::isinf(fake.cpus()));
+  fake.write("fs/cpu,cpuacct/a/cpu.cfs_quota_us", "200000");
+  fake.write("fs/cpu,cpuacct/a/cpu.cfs_period_us", "100000");
+  CHECK(fake.cpus() == 2.0);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 //   dx        (batch, in) = g (batch, out) * W (out, in), with vectors along W's rows as they are.
 //   dw        (out, in) += g^T (out, batch) * x (batch, in), with vectors along x's rows, copied into panels once.
 //
+// In a training step the weights come from memory, not from a cache; so the tiles ask for the next tile's weights as they go.
+//
 // A batch of up to 8 rows is bound by reading the weights: forward is then plain dot products along `in`.
 #include "retort/kernels/linear.h"
 
@@ -102,6 +104,7 @@ void forward_block(const LinearShape& z, const float* xt, std::int64_t rows, std
   HWY_ALIGN float block[out_block * panel];
   Product p{1, z.in, w + begin * z.in, z.in, 0, 1, xt, 0, width, block, width};
   if (b != nullptr) p.start = Start::rows, p.from = b + begin;
+  if (end < z.out) p.a_ahead = tallest(widest) * z.in;
   multiply(p, end - begin, width);
   if (z.activation == Activation::relu)
     transpose(end - begin, rows, block, width, y + begin, z.out, Relu());
@@ -145,7 +148,11 @@ void copy_block(const float* from, std::int64_t stride, std::int64_t rows, std::
 
 /// dx's columns of one panel: (rows, columns) = g (rows, out) W (out, columns).
 void input_gradient(const LinearShape& z, std::int64_t columns, const float* g, const float* w, float* dx) {
-  if (columns % lanes == 0) return multiply({1, z.out, g, z.out, 0, 1, w, 0, z.in, dx, z.in}, z.rows, columns);
+  if (columns % lanes == 0) {
+    Product p{1, z.out, g, z.out, 0, 1, w, 0, z.in, dx, z.in};
+    p.b_ahead = 12 * z.in;
+    return multiply(p, z.rows, columns);
+  }
   // The last vector of W's last row would be read beyond its end: a few columns are copied together.
   HWY_ALIGN float block[depth_block * panel];
   const std::int64_t width = round_up(columns, lanes);
@@ -164,9 +171,20 @@ void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end,
   for (std::int64_t o = begin; o < end; o += height)
     for (std::int64_t i = 0; i < z.in; i += panel) {
       const std::int64_t columns = std::min(panel, z.in - i);
-      multiply({1, z.rows, transposed + o * z.rows, z.rows, 0, 1, x_panels + i * z.rows, 0, round_up(columns, lanes),
-                dw + o * z.in + i, z.in, Start::result},
-               std::min(height, end - o), columns);
+      Product p{1,
+                z.rows,
+                transposed + o * z.rows,
+                z.rows,
+                0,
+                1,
+                x_panels + i * z.rows,
+                0,
+                round_up(columns, lanes),
+                dw + o * z.in + i,
+                z.in,
+                Start::result};
+      if (i + 2 * panel <= z.in) p.c_ahead = panel;
+      multiply(p, std::min(height, end - o), columns);
     }
 }
 

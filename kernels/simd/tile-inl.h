@@ -11,6 +11,7 @@
 #define RETORT_SIMD_TILE_INL_H
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -74,6 +75,9 @@ struct Product {
   std::int64_t c_row;
   Start start = Start::zero;
   const float* from = nullptr;
+  /// How far ahead of A's rows, of B and of C, in floats, the lines lie that will be needed next; they are fetched meanwhile (B's
+  /// only while the first rows of A are at work, for the others find B in the cache). 0: none.
+  std::int64_t a_ahead = 0, b_ahead = 0, c_ahead = 0;
 };
 
 template <int M, int N>
@@ -96,6 +100,21 @@ HWY_INLINE void start_tile(const Product& p, std::int64_t last, V (&sum)[M][N]) 
       }
 }
 
+/// Asks for what step j of the inner loop announces.
+template <int M, int N>
+HWY_INLINE void fetch_ahead(const Product& p, std::int64_t j, const float* a, const float* b) {
+  constexpr std::int64_t line = 16;
+  if (p.a_ahead != 0 && j % line == 0) {
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) hwy::Prefetch(a + m * p.a_row + p.a_ahead);
+  }
+  if (p.b_ahead != 0) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) hwy::Prefetch(b + p.b_ahead + n * lanes);
+  }
+  if (p.c_ahead != 0 && j % 2 == 0 && j < 2 * M * N) hwy::Prefetch(p.c + j / 2 / N * p.c_row + j / 2 % N * lanes + p.c_ahead);
+}
+
 /// Only `last` lanes of each row's last vector are written (and read, where C is where the sum starts).
 template <int M, int N>
 void multiply_tile(const Product& p, std::int64_t last) {
@@ -105,6 +124,7 @@ void multiply_tile(const Product& p, std::int64_t last) {
   for (std::int64_t i = 0; i < p.outer; ++i) {
     const float *a = p.a + i * p.a_outer, *b = p.b + i * p.b_outer;
     for (std::int64_t j = 0; j < p.inner; ++j, a += p.a_inner, b += p.b_inner) {
+      fetch_ahead<M, N>(p, j, a, b);
       V vectors[N];
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) vectors[n] = hn::LoadU(d, b + n * lanes);
@@ -193,6 +213,7 @@ inline void multiply(const Product& whole, std::int64_t rows, std::int64_t colum
       p.c = whole.c + m * p.c_row + v * lanes;
       if (p.start == Start::rows) p.from = whole.from + m;
       tile(p, last);
+      p.b_ahead = 0;
     }
   }
 }
