@@ -1,9 +1,13 @@
 # Decides whether the CUDA backend is built (RETORT_CUDA = AUTO, ON or OFF) and for which GPUs. Never asks a GPU: a build on a machine
-# without one is the same. Sets RETORT_CUDA_ENABLED; included from the top level, where the language must be enabled.
+# without one is the same. Sets RETORT_CUDA_ENABLED, and RETORT_CUDNN and RETORT_CUBLAS where those twins can be built; included from the top
+# level, where the language must be enabled.
 set_property(CACHE RETORT_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(RETORT_CUDA_ARCHITECTURES "75;80;86;89;90;100;120" CACHE STRING
     "Compute capabilities to compile for; the newest also as PTX, for GPUs to come")
+option(RETORT_VENDOR "With CUDA: also the twins that call cuDNN and cuBLAS, where those are installed" ON)
 set(RETORT_CUDA_ENABLED OFF)
+set(RETORT_CUDNN OFF)
+set(RETORT_CUBLAS OFF)
 
 if(RETORT_CUDA STREQUAL "AUTO" OR RETORT_CUDA)
   include(CheckLanguage)
@@ -30,6 +34,9 @@ if(RETORT_CUDA_ENABLED)
   set(RETORT_CUDA_TARGETS ${RETORT_CUDA_ARCHITECTURES})
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
     list(REMOVE_ITEM RETORT_CUDA_TARGETS 100 120) # Blackwell needs 12.8
+    if(NOT RETORT_CUDA_TARGETS STREQUAL RETORT_CUDA_ARCHITECTURES)
+      message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION} does not know architectures 100 and 120 (12.8 does); they are left out")
+    endif()
   endif()
   list(POP_BACK RETORT_CUDA_TARGETS newest)
   list(TRANSFORM RETORT_CUDA_TARGETS APPEND -real)
@@ -51,6 +58,22 @@ if(RETORT_CUDA_ENABLED)
   endif()
   # fmt 9 takes nvcc for a compiler without constexpr, and then half of it does not compile as C++20.
   target_compile_definitions(retort_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
+  if(RETORT_VENDOR)
+    find_package(cuDNN 9 QUIET)
+    set(RETORT_CUDNN ${cuDNN_FOUND})
+    if(TARGET CUDA::cublas AND TARGET CUDA::cublasLt)
+      set(RETORT_CUBLAS ON)
+    endif()
+    set(cublas "cuBLAS")
+    set(cudnn "cuDNN ${cuDNN_VERSION}")
+    if(NOT RETORT_CUBLAS)
+      set(cublas "none with cuBLAS, which was not found")
+    endif()
+    if(NOT RETORT_CUDNN)
+      set(cudnn "none with cuDNN, of which no version 9 was found (cuDNN_ROOT says where to look)")
+    endif()
+    message(STATUS "CUDA backend: twins for comparison: ${cublas}; ${cudnn}")
+  endif()
   string(REPLACE ";" " " architectures "${CMAKE_CUDA_ARCHITECTURES}")
   message(STATUS "CUDA backend: on, nvcc ${CMAKE_CUDA_COMPILER_VERSION}, for ${architectures}")
 elseif(RETORT_CUDA STREQUAL "AUTO")

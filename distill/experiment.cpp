@@ -146,7 +146,7 @@ std::vector<std::string> check_splits(const WindowSet& windows, const Plan& plan
 
 std::string run_id(const RunConfig& config) {
   nlohmann::json canonical = to_json(config);  // nlohmann::json sorts its keys, ordered_json does not
-  for (const char* key : {"threads", "device", "log_every", "version"}) canonical.erase(key);
+  for (const char* key : {"threads", "device", "impl", "log_every", "version"}) canonical.erase(key);
   canonical.at("data").erase("path");
   return sha256_of_text(canonical.dump()).substr(0, 16);
 }

@@ -75,7 +75,7 @@ Plan make_plan(const Experiment& experiment, const std::string& effort, std::spa
 std::vector<std::string> check_splits(const WindowSet& windows, const Plan& plan);
 
 /// 16 hexadecimal digits: the sha256 of the configuration as canonical JSON (keys sorted, no blanks) without what does not change
-/// results: threads, device, log_every, the data's path, the program's version.
+/// results: threads, device, kernels, log_every, the data's path, the program's version.
 std::string run_id(const RunConfig& config);
 
 /// The value of a run's option; `key` is one of grid_keys().

@@ -64,6 +64,7 @@ struct RunConfig {
   std::uint64_t seed = 0;
   std::string select = "best-mean";
   std::string device = "cpu";
+  std::string impl;          ///< kernels instead of the defaults, e.g. "conv2d=eigen,linear=simd"
   std::int64_t threads = 0;  ///< 0: all
   bool shuffle = true;
   std::int64_t max_steps = 0;  ///< 0: no limit
@@ -184,7 +185,7 @@ void visit_fields(S& c, V& visit) {
   visit("beta", c.beta), visit("ema_buffers", c.ema_buffers), visit("split", c.split), visit("fold", c.fold);
   visit("folds", c.folds), visit("train_fraction", c.train_fraction), visit("seed", c.seed), visit("select", c.select),
       visit("device", c.device);
-  visit("threads", c.threads), visit("shuffle", c.shuffle), visit("max_steps", c.max_steps);
+  visit("impl", c.impl), visit("threads", c.threads), visit("shuffle", c.shuffle), visit("max_steps", c.max_steps);
   visit("log_every", c.log_every), visit("init", c.init), visit("data", c.data), visit("version", c.version);
 }
 

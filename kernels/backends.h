@@ -17,6 +17,12 @@ std::string cuda_describe();
 const DeviceMemory& cuda_memory();  ///< throws DeviceError when not available
 void register_cuda_kernels();       ///< only called when available
 
+// kernels/vendor, or kernels/stub/cudnn.cpp and cublas.cpp. Registration is only called after register_cuda_kernels.
+std::string cudnn_describe();  ///< e.g. "cuDNN 9.19.0", "no cuDNN"
+std::string cublas_describe();
+void register_cudnn_kernels();
+void register_cublas_kernels();
+
 // kernels/sim, or kernels/stub/cuda_sim.cpp
 bool cuda_sim_available();
 std::string cuda_sim_describe();

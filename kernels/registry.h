@@ -1,8 +1,9 @@
 // op x device x implementation name -> functions.
 //
 // Each op's contract (kernels/<op>.h) is a struct of plain function pointers with a static `op` name. An implementation is one
-// filled struct, added under a device and a name ("ref", "eigen", "simd", "cuda", "cudnn", ...). core/ops asks `kernel<K>(device)`.
-// The registry is the program's only global mutable state: it is filled once, and changed only by `use_implementation`.
+// filled struct, added under a device and a name ("ref", "eigen", "simd", "cuda", "cudnn", ...). core/ops asks
+// `kernel<K>(device)`. The registry is the program's only global mutable state: it is filled once, and changed only by
+// `use_implementation`.
 #pragma once
 
 #include "retort/kernels/check.h"
@@ -111,5 +112,9 @@ std::vector<ImplementationInfo> list_implementations();
 /// Selects one implementation by name, e.g. ("conv2d", Device::cuda, "cudnn"); op "*" means every op that has that name.
 /// Throws InputError naming the alternatives.
 void use_implementation(std::string_view op, Device device, std::string_view name);
+
+/// Several at once, as `--impl` takes them: "conv2d=cudnn,linear=cublaslt"; a name without an op ("eigen") is for every op that
+/// has it. From left to right; empty text changes nothing.
+void use_implementations(std::string_view list, Device device);
 
 }  // namespace retort

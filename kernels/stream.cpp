@@ -23,7 +23,8 @@ Stream::Stream(Stream&& other) noexcept
       scratch_(std::exchange(other.scratch_, nullptr)),
       scratch_bytes_(std::exchange(other.scratch_bytes_, 0)),
       counters_(std::exchange(other.counters_, nullptr)),
-      tf32_(other.tf32_) {}
+      tf32_(other.tf32_),
+      kept_(std::move(other.kept_)) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
@@ -32,6 +33,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(scratch_bytes_, other.scratch_bytes_);
   std::swap(counters_, other.counters_);
   std::swap(tf32_, other.tf32_);
+  std::swap(kept_, other.kept_);
   return *this;
 }
 

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace retort {
 
@@ -37,6 +39,16 @@ class Stream {
   void set_tf32(bool on);
   bool tf32() const { return tf32_; }
 
+  /// What a library needs with the stream (handles, plans): the first call makes a T{}, which then lives as long as the stream.
+  template <class T>
+  T& keep() {
+    static char key;  // one a type
+    for (const auto& [of, pointer] : kept_)
+      if (of == &key) return *static_cast<T*>(pointer.get());
+    kept_.emplace_back(&key, std::make_shared<T>());
+    return *static_cast<T*>(kept_.back().second.get());
+  }
+
   /// Waits until all work launched so far has finished.
   void synchronize();
 
@@ -47,6 +59,7 @@ class Stream {
   std::size_t scratch_bytes_ = 0;
   std::int32_t* counters_ = nullptr;
   bool tf32_ = false;
+  std::vector<std::pair<const void*, std::shared_ptr<void>>> kept_;
 };
 
 }  // namespace retort

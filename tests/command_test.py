@@ -125,6 +125,16 @@ class Config(Scratch):
         self.assertEqual((options["method"], options["tau"], options["beta"]), ("smooth-distill", 3, 0.999))
         self.ok("data", "prepare", "--config", sample, "--dataset", "sleep", "--raw", self.raw, "--out", self.path("sample.safetensors"))
 
+    def test_kernels_are_chosen_op_by_op(self):
+        options = self.options_of(self.config('impl = "conv2d=eigen,linear=ref"\n'))
+        self.assertEqual(options["impl"], "conv2d=eigen,linear=ref")
+        out = self.path("impl")
+        for impl, says in (("conv3d=eigen", ["conv3d", "batch_norm, "]), ("conv2d=magic", ["conv2d", "magic", "eigen, ref"]),
+                           ("magic", ["magic", "eigen"]), ("conv2d=", "conv2d=")):
+            self.fails("train", "--data", self.data, "--out", out, "--impl", impl, says=says)
+            self.fails("evaluate", "--data", self.data, "--weights", out, "--impl", impl, says=says)
+        self.assertFalse(os.path.exists(out))
+
     def test_required_options_and_flags_may_come_from_the_file(self):
         out = self.path("all-from-file.safetensors")
         config = self.config('dataset = "sleep"\nraw = "%s"\nout = "%s"\nwithin-recordings = true\npreset = "paper"\n' % (self.raw, out))
@@ -320,7 +330,7 @@ class Interrupted(Scratch):
         with self.untouched(out):
             for key, value in (("epochs", 5), ("batch", 16), ("lr", 0.01), ("alpha", 0.3), ("lambda", 0.1), ("tau", 2), ("beta", 0.9), ("seed", 5),
                                ("method", "multi-task"), ("arch", "mtl-net-paper"), ("split", "all"), ("fold", 1), ("select", "last"),
-                               ("ema-buffers", "copy"), ("max-steps", 3), ("log-every", 2), ("init", other), ("preset", "paper")):
+                               ("ema-buffers", "copy"), ("impl", "eigen"), ("max-steps", 3), ("log-every", 2), ("init", other), ("preset", "paper")):
                 self.fails("train", "--resume", "--out", out, "--" + key, value, says=[out, key.replace("-", "_")])
             self.fails("train", "--resume", "--out", out, "--no-shuffle", says=[out, "shuffle"])
             self.fails("train", "--resume", "--out", out, "--data", other, says=other)

@@ -169,7 +169,7 @@ TEST_CASE("a run's name depends on everything that changes its results and on no
   const std::string id = run_id(config);
   CHECK(id == "694c8c0ba132b500");
   RunConfig same = config;
-  same.threads = 7, same.device = "cuda", same.log_every = 50, same.version = "9.9",
+  same.threads = 7, same.device = "cuda", same.impl = "conv2d=cudnn", same.log_every = 50, same.version = "9.9",
   same.data.path = "/elsewhere/toy.safetensors";
   CHECK(run_id(same) == id);
   std::set<std::string> ids{id};

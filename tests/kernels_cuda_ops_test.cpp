@@ -23,13 +23,15 @@ bool gpu() {
 TEST_CASE("every CUDA kernel agrees with the double reference on the GPU") {
   if (!gpu()) return;
   const std::uint64_t seed = op_cases::fresh_seed();
-  const char* only = std::getenv("RETORT_CASE");  // a part of a case's title, to look at one
+  const char* only = std::getenv("RETORT_CASE");    // a part of a case's title, to look at one
+  const char* chosen = std::getenv("RETORT_IMPL");  // one implementation, e.g. ours alone under compute-sanitizer
   INFO("RETORT_SEED=" << seed << " repeats this run");
   Stream stream(Device::cuda);
   for (const auto& c : op_cases::all()) {
     if (only != nullptr && c.title().find(only) == std::string::npos) continue;
     const op_cases::Problem problem = op_cases::make_problem(c, seed);
     for (const auto& implementation : c.implementations(Device::cuda)) {
+      if (chosen != nullptr && implementation != chosen) continue;
       CAPTURE(c.title(), implementation);
       CHECK(compare(c, problem, run(c, problem, stream, implementation)) == "");
     }

@@ -58,6 +58,26 @@ TEST_CASE("implementations are listed in order of preference and chosen by name"
     if (info.device == Device::cpu) CHECK(info.in_use == "ref");
 }
 
+TEST_CASE("a list chooses implementations op by op") {
+  RestoreDefaults restore;
+  const auto conv = [] { return KernelTable<Conv2dKernels>::instance().info(Device::cpu).in_use; };
+  const auto linear = [] { return KernelTable<LinearKernels>::instance().info(Device::cpu).in_use; };
+  const std::string before = linear();
+  use_implementations("", Device::cpu);
+  CHECK(linear() == before);
+  use_implementations("conv2d=ref,linear=eigen", Device::cpu);
+  CHECK((conv() == "ref" && linear() == "eigen"));
+  use_implementations("ref,conv2d=eigen", Device::cpu);
+  CHECK((conv() == "eigen" && linear() == "ref"));
+  CHECK_THROWS_AS(use_implementations("conv2d=", Device::cpu), InputError);
+  CHECK_THROWS_AS(use_implementations("=ref", Device::cpu), InputError);
+  CHECK_THROWS_AS(use_implementations("conv2d=eigen,,", Device::cpu), InputError);
+  CHECK_THROWS_AS(use_implementations("magic", Device::cpu), InputError);
+  const auto unknown = message_of([] { use_implementations("conv3d=eigen", Device::cpu); });
+  CHECK(unknown.find("'conv3d'") != std::string::npos);
+  CHECK(unknown.find("batch_norm, ") != std::string::npos);
+}
+
 TEST_CASE("unknown names are answered with the known ones") {
   CHECK_THROWS_AS(use_implementation("conv3d", Device::cpu, "ref"), InputError);
   CHECK_THROWS_AS(use_implementation("conv2d", Device::cpu, "magic"), InputError);

@@ -28,9 +28,9 @@ namespace {
 using namespace retort;
 
 struct Options {
-  std::string form = "mtl-net", method = "smooth-distill", impl, peer, json;
+  std::string form = "mtl-net", method = "smooth-distill", device = "cpu", impl, peer, json;
   int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
-  bool breakdown = false, no_kernels = false;
+  bool breakdown = false, no_kernels = false, tf32 = false;
 };
 
 /// Windows of noise: a step takes the same time whatever it learns.
@@ -58,15 +58,21 @@ Stats stats(std::vector<double> ms) {
   return {ms[ms.size() / 2], ms.front(), ms[ms.size() * 9 / 10]};
 }
 
+/// Milliseconds of a step. A GPU works on its own, as in training, where the host waits once an epoch: its steps are timed in
+/// groups that are waited for once.
 std::vector<double> time_steps(TrainingState& state, const DeviceData& data, const Options& o) {
   std::vector<std::int32_t> indices(static_cast<std::size_t>(o.batch));
   std::vector<double> ms;
-  for (int i = 0; i < o.warm_up + o.steps; ++i) {
-    for (int j = 0; j < o.batch; ++j) indices[static_cast<std::size_t>(j)] = (i * o.batch + j) % 4096;
+  const int group = data.context().device() == Device::cuda ? std::min(o.steps, 20) : 1;
+  for (int i = 0; i < o.warm_up + o.steps; i += group) {
     const auto begin = std::chrono::steady_clock::now();
-    state.step(data.gather(indices));
+    for (int k = i; k < i + group; ++k) {
+      for (int j = 0; j < o.batch; ++j) indices[static_cast<std::size_t>(j)] = (k * o.batch + j) % 4096;
+      state.step(data.gather(indices));
+    }
     data.context().synchronize();
-    if (i >= o.warm_up) ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    const double spent = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    if (i >= o.warm_up) ms.push_back(spent / group);
   }
   return ms;
 }
@@ -114,14 +120,18 @@ Json ask_peer(const Options& o, int threads) {
 }
 
 int run(const Options& o) {
-  Context context(Device::cpu, o.threads);
-  if (!o.impl.empty()) use_implementation("*", Device::cpu, o.impl);
+  const Device device = parse_device(o.device);
+  use_implementations(o.impl, device);
+  Context context(device, o.threads);
+  context.stream().set_tf32(o.tf32);
   const int threads = o.threads > 0 ? o.threads : ThreadTeam::available();
   RunConfig config = default_config("strict", o.method);
   const WindowSet windows = noise(4096);
   const DeviceData data(context, windows, o.batch);
   TrainingState state(context, config, {o.form, Shape{1, 3, 100}, {12, 3}, 0}, o.method);
 
+  check<InputError>(device == Device::cpu || (!o.breakdown && !o.no_kernels && o.peer.empty()),
+                    "--breakdown, --no-kernels and --peer are for --device cpu; on a GPU the peer is bench/peers/torch_gpu.py");
   if (o.no_kernels) bench::Meters(bench::Metering::skip, threads);
 
   std::vector<double> ours;
@@ -136,18 +146,21 @@ int run(const Options& o) {
     peer_fastest.push_back(peer.at("min_ms").get<double>());
   }
   const Stats mine = stats(ours);
-  fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(Device::cpu));
+  fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(device));
   fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest,
-             mine.p90, ours.size());
+             mine.p90, o.rounds * o.steps);
   Json result = {{"method", o.method},
                  {"form", o.form},
                  {"batch", o.batch},
                  {"threads", threads},
-                 {"machine", describe(Device::cpu)},
+                 {"machine", describe(device)},
                  {"compiler", compiler()},
+                 {"device", o.device},
                  {"impl", o.impl},
-                 {"steps", ours.size()},
+                 {"tf32", o.tf32},
+                 {"steps", o.rounds * o.steps},
                  {"median_ms", mine.median},
+                 {"median_us", 1e3 * mine.median},
                  {"min_ms", mine.fastest},
                  {"p90_ms", mine.p90}};
   if (!o.peer.empty()) {
@@ -185,7 +198,10 @@ int main(int argc, char** argv) {
   app.add_option("--warm-up", o.warm_up, "Steps before that");
   app.add_option("--rounds", o.rounds, "Turns");
   app.add_option("--threads", o.threads, "0: all that this process may use");
-  app.add_option("--impl", o.impl, "Kernels to use where they exist: eigen, simd, ref");
+  app.add_option("--device", o.device, "cpu, cuda or cuda_sim");
+  app.add_option("--impl", o.impl,
+                 "Kernels instead of the defaults: eigen for all ops that have it, or conv2d=cudnn,linear=cublaslt");
+  app.add_flag("--tf32", o.tf32, "Matrix products and convolutions on tensor cores, in TF32");
   app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_step.py\"");
   app.add_option("--json", o.json, "Also write the result here");
   app.add_flag("--breakdown", o.breakdown, "Then also: the time of each kernel, and the least that the machine's roof allows");

@@ -1,16 +1,22 @@
 #include "retort/examples/retort/command.h"
 
+#include "retort/kernels/registry.h"
+
 #include <csignal>
 
 namespace retort::command {
 
 void DeviceOptions::add(CLI::App& app) {
   add_choice(app, "--device", device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
+  app.add_option("--impl", impl, impl_help)->type_name("OP=NAME,...");
   app.add_option("--threads", threads, "Host threads for CPU kernels; 0: all that this process may use")
       ->check(CLI::Range(0, 1024));
 }
 
-std::unique_ptr<Context> DeviceOptions::context() const { return std::make_unique<Context>(parse_device(device), threads); }
+std::unique_ptr<Context> DeviceOptions::context() const {
+  use_implementations(impl, parse_device(device));
+  return std::make_unique<Context>(parse_device(device), threads);
+}
 
 namespace {
 std::atomic<bool> interrupted_flag{false};  // a signal handler can reach nothing else

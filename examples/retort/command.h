@@ -29,9 +29,12 @@ void add_experiment(CLI::App& app, Command& command);
 void add_summary(CLI::App& app, Command& command);
 void add_info(CLI::App& app, Command& command);
 
-/// --device and --threads.
+inline constexpr const char* impl_help =
+    "Kernels instead of the defaults, e.g. conv2d=eigen,linear=simd; `retort info` lists them";
+
+/// --device, --impl and --threads.
 struct DeviceOptions {
-  std::string device = "cpu";
+  std::string device = "cpu", impl;
   int threads = 0;
 
   void add(CLI::App& app);

@@ -2,6 +2,7 @@
 #include "retort/core/version.h"
 #include "retort/examples/retort/command.h"
 #include "retort/examples/retort/ranks.h"
+#include "retort/kernels/backends.h"
 #include "retort/kernels/registry.h"
 
 namespace retort::command {
@@ -15,7 +16,7 @@ void add_info(CLI::App& root, Command& command) {
       for (const Device device : {Device::cpu, Device::cuda, Device::cuda_sim})
         fmt::print("{:<9} {:<13} {}\n", name(device), is_available(device) ? "available" : "not available", describe(device));
       fmt::print("mpirun    {}\n", mpi_version());
-      fmt::print("\n");
+      fmt::print("twins for comparison: {}, {}\n\n", cudnn_describe(), cublas_describe());
       std::vector<std::vector<std::string>> rows;
       for (const auto& row : list_implementations())
         rows.push_back({row.op, std::string(name(row.device)), row.in_use, fmt::format("{}", fmt::join(row.names, " "))});

@@ -10,6 +10,7 @@
 #include "retort/distill/report/table.h"
 #include "retort/distill/trainer.h"
 #include "retort/examples/retort/command.h"
+#include "retort/kernels/registry.h"
 #include "retort/nn/models/model.h"
 
 #include <unistd.h>
@@ -119,7 +120,9 @@ int train_one(const TrainOptions& options) {
                     "{}: holds a run already; go on with --resume or choose another --out", options.out);
   const RunConfig config = options.resume ? resumed_config(options, out) : new_config(options);
   const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
-  Context context(parse_device(config.device), static_cast<int>(config.threads));
+  const Device device = parse_device(config.device);
+  use_implementations(config.impl, device);
+  Context context(device, static_cast<int>(config.threads));
   Trainer trainer(context, windows, config, out);
   fmt::print("{}\n", describe(context.device()));
   introduce(config, windows, trainer, trainer.state().model().parameter_count());
@@ -176,6 +179,7 @@ int train_together(const TrainOptions& options) {
   const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
   EnsembleOptions ensemble;
   ensemble.device = parse_device(config.device);
+  use_implementations(config.impl, ensemble.device);
   ensemble.threads = static_cast<int>(config.threads);
   ensemble.resume = options.resume;
   const EnsembleShare share = ensemble_share(ensemble.device, options.ensemble, ensemble.threads);
@@ -239,6 +243,7 @@ void add_train(CLI::App& root, Command& command) {
   o->choice(*app, "--select", &RunConfig::select, {"best-mean", "best-task1", "last"}, "Which epoch's weights are tested")
       ->default_str("[preset]");
   o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
+  o->field(*app, "--impl", &RunConfig::impl, impl_help)->type_name("OP=NAME,...");
   o->field(*app, "--threads", &RunConfig::threads, "Host threads; 0: all that this process may use")->check(CLI::Range(0, 1024));
   o->field(*app, "--init", &RunConfig::init, "Start from these weights instead of random ones")->type_name("FILE");
   o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit")->check(CLI::NonNegativeNumber);

@@ -31,7 +31,7 @@ inline void cuda_check(cudaError_t result, const char* call, const char* purpose
 }
 
 /// Owns one CUDA object; move-only.
-template <class Handle, cudaError_t (*destroy)(Handle)>
+template <class Handle, auto destroy>
 class CudaHandle {
  public:
   CudaHandle() = default;
