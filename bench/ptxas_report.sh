@@ -14,10 +14,15 @@ ln -s "$root" "$include/retort"
 mkdir -p "$build"
 log=$include/log
 
-for file in "$root"/kernels/cuda/*.cu; do
-  echo "file $(basename "$file")"
-  "$nvcc" -std=c++20 -O3 -arch="sm_$arch" -DFMT_USE_CONSTEXPR=1 -I"$include" -Xptxas -v -cubin -o /dev/null "$file" 2>&1
-done > "$log" || { cat "$log" >&2; exit 1; }
+report() {  # <file.cu>
+  echo "file $(basename "$1")"
+  "$nvcc" -std=c++20 -O3 -arch="sm_$arch" -DFMT_USE_CONSTEXPR=1 -I"$include" -Xptxas -v -cubin -o /dev/null "$1" 2>&1
+}
+export -f report
+export nvcc arch include
+printf '%s\0' "$root"/kernels/cuda/*.cu | xargs -0 -P "$(nproc)" -I {} bash -c 'report "$1" > "$include/$(basename "$1").log" || exit 255' _ {} ||
+  { cat "$include"/*.cu.log >&2; exit 1; }
+cat "$include"/*.cu.log > "$log"
 
 # One line a kernel: "file kernel registers shared spills".
 awk '
