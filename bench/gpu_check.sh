@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command: builds for the GPU at hand, runs the GPU tests, compute-sanitizer's memcheck, racecheck and
-# initcheck over the table of ops, and the step bench beside PyTorch. Needs no network. Ends with a table of what was done; a stage that was not
-# run, or not to its end, says so, and no number stands for it.
-#   bench/gpu_check.sh [--skip stage,...] [--budget seconds] [--jobs n] [--build folder]
-# Stages: build tests memcheck racecheck initcheck step peer. Results: bench/results/<gpu>-<date>.json and .md.
+# Everything that needs a GPU, in one command and under nine minutes: builds for the GPU at hand, runs the GPU tests, compute-sanitizer over
+# the table of ops, the benches of kernels and of the step beside cuDNN, cuBLAS and PyTorch, and trains twice to compare the bits. Needs no
+# network. Ends with a table of what was done; a stage that was not run, or not to its end, says so, and no number stands for it.
+#   bench/gpu_check.sh [--skip stage,...] [--only stage,...] [--budget seconds] [--jobs n] [--build folder] [--out folder]
+# Stages: build tests memcheck racecheck initcheck kernels points step_graph step_eager step_tf32 identity peer_step peer_loss
+# Results: bench/results/<gpu>-<date>.json and .md. PYTHON names a Python with PyTorch. Exit code 0, 1 when a stage failed, 3 without a GPU.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-budget=530 jobs=$(nproc) skip="" build=$root/build/gpu
+budget=530 jobs=$(nproc) skip="" only="" build=$root/build/gpu results=$root/bench/results
 while [ $# -gt 0 ]; do
   case $1 in
-    --skip) skip=$2; shift 2 ;;
-    --budget) budget=$2; shift 2 ;;
-    --jobs) jobs=$2; shift 2 ;;
-    --build) build=$2; shift 2 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --skip | --only | --budget | --jobs | --build | --out)
+      [ $# -ge 2 ] || { echo "gpu_check.sh: $1 needs a value; --help tells" >&2; exit 2; } ;;&
+    --skip) skip=$2 ;;
+    --only) only=$2 ;;
+    --budget) budget=$2 ;;
+    --jobs) jobs=$2 ;;
+    --build) build=$2 ;;
+    --out) results=$2 ;;
     *) echo "gpu_check.sh: unknown argument '$1'; --help lists them" >&2; exit 2 ;;
   esac
+  shift 2
 done
 
 gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2> /dev/null | head -n 1) || true
@@ -27,101 +33,103 @@ IFS=, read -r name capability driver <<< "$gpu"
 capability=$(tr -d ' ' <<< "$capability") driver=$(tr -d ' ' <<< "$driver")
 arch=${capability/./}
 slug=$(tr '[:upper:] ' '[:lower:]-' <<< "$name" | tr -cd 'a-z0-9-')
-out=$root/bench/results/$slug-$(date +%F)
+out=$results/$slug-$(date +%F)
 logs=$build/gpu_check
-mkdir -p "$logs" "$root/bench/results"
-commit=$(git -C "$root" rev-parse --short HEAD 2> /dev/null || echo unknown)
+mkdir -p "$logs" "$results" || exit 2
+rm -f "$logs"/*.log "$logs"/*.json "$logs/stages.tsv"
 
-stages=() states=() seconds=() notes=()
 started=$SECONDS
+failed=0 last=""
 
-# stage <name> <most seconds> <command...>: runs it within what is left of the budget; its output goes to a log.
+# stage <name> <most seconds> <command...>: runs it within what is left of the budget; its output goes to a log. 125: not to be had here.
 stage() {
-  local stage=$1 most=$2 state begin left
+  local stage=$1 most=$2 state code begin=$SECONDS left=$((budget - (SECONDS - started)))
   shift 2
-  stages+=("$stage")
-  left=$((budget - (SECONDS - started)))
-  begin=$SECONDS
-  if [[ ",$skip," == *",$stage,"* ]]; then
+  if [[ ",$skip," == *",$stage,"* ]] || { [ -n "$only" ] && [[ ",$only," != *",$stage,"* ]]; }; then
     state=skipped
   elif [ "$left" -lt 5 ]; then
     state="not run: the time was up"
   else
     timeout --kill-after=5 $((most < left ? most : left)) "$@" > "$logs/$stage.log" 2>&1
-    case $? in
+    code=$?
+    case $code in
       0) state=passed ;;
       124 | 137) state="cut off after $((SECONDS - begin)) s" ;;
       125) state="not available" ;;
-      *) state=FAILED ;;
+      *) state=FAILED failed=1 ;;
     esac
   fi
-  states+=("$state") seconds+=($((SECONDS - begin)))
-  notes+=("$([ -f "$logs/$stage.log" ] && grep -E 'ERROR SUMMARY|tests passed|tests failed|assertions' "$logs/$stage.log" | tail -n 1 | tr -d '|"\\')")
-  echo "gpu_check: $stage: $state (${seconds[-1]} s)"
-  [ "$state" = passed ]
+  printf '%s\t%s\t%d\t%s\n' "$stage" "$state" $((SECONDS - begin)) \
+    "$(grep -hE 'ERROR SUMMARY|tests passed|tests failed|assertions|identical|not available' "$logs/$stage.log" 2> /dev/null | tail -n 1 | tr -d '\t')" >> "$logs/stages.tsv"
+  echo "gpu_check: $stage: $state ($((SECONDS - begin)) s)"
+  if [ "$state" = FAILED ]; then
+    echo "--- end of $logs/$stage.log"
+    tail -n 25 "$logs/$stage.log"
+  fi
+  last=$state
 }
 
 build_stage() {
   cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DRETORT_CUDA=ON -DRETORT_CUDA_ARCHITECTURES="$arch" \
-    -DRETORT_SIM=OFF -DRETORT_TESTS=ON -DRETORT_BENCH="$1" && ninja -C "$build" -j "$jobs" kernels_cuda_ops_test &&
-    { [ "$1" = OFF ] || ninja -C "$build" -j "$jobs" bench_step_step; }
+    -DRETORT_SIM=OFF -DRETORT_TESTS=ON -DRETORT_BENCH=ON && ninja -C "$build" -j "$jobs" gpu_tests retort bench/all
 }
 
-sanitizer() {  # <tool> [its options]
+sanitizer() { # <tool>: our own kernels, not those of NVIDIA's libraries
   local checker
-  checker=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null) || return 125
-  "$checker" --tool "$@" --error-exitcode 1 "$build/kernels_cuda_ops_test" "every CUDA kernel*"
+  checker=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null) || { echo "compute-sanitizer: not available"; return 125; }
+  RETORT_IMPL=cuda "$checker" --tool "$1" --error-exitcode 1 "$build/kernels_cuda_ops_test" "every CUDA kernel*"
 }
 
-# The step bench, once it runs on a GPU (its --help knows --device).
-step_stage() {
-  local bench=$build/bench_step_step
-  [ -x "$bench" ] && "$bench" --help | grep -q -- --device || return 125
-  "$bench" --device cuda --json "$logs/step.json"
+# A bench of ours: 125 when the build has it not, or not with this option (there was no Google Benchmark, or a switch is of a later version).
+bench() { # <program> <option it must know> <arguments...>
+  local program=$build/$1 option=$2
+  shift 2
+  if ! { [ -x "$program" ] && "$program" --help | grep -q -e "$option"; }; then
+    echo "$program with $option: not available"
+    return 125
+  fi
+  "$program" --device cuda "$@"
 }
 
-peer_stage() {
+identity_stage() {
+  local work=$logs/identity retort=$build/retort
+  rm -rf "$work" && mkdir -p "$work" || return 1
+  "$retort" data synth --dataset wisdm --out "$work/raw" --subjects 6 --seconds 60 &&
+    "$retort" data prepare --dataset wisdm --raw "$work/raw" --out "$work/data.safetensors" || return 1
+  for run in a b; do
+    "$retort" train --device cuda --data "$work/data.safetensors" --out "$work/$run" --epochs 3 --max-steps 200 || return 1
+  done
+  cmp "$work/a/last.safetensors" "$work/b/last.safetensors" && echo "two trainings: identical weights, bit for bit"
+}
+
+peer() { # <step or loss> <arguments...>
   local python=${PYTHON:-python3}
-  "$python" -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2> /dev/null || return 125
-  "$python" "$root/bench/peers/torch_step.py" --device cuda --json "$logs/peer.json"
+  "$python" -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2> /dev/null ||
+    { echo "PyTorch with CUDA (PYTHON=$python): not available"; return 125; }
+  "$python" "$root/bench/peers/torch_gpu.py" "$@"
 }
-export -f build_stage sanitizer step_stage peer_stage
+export -f build_stage sanitizer bench identity_stage peer
 export root build jobs arch logs
 export RETORT_REQUIRE_GPU=1 # a test that finds no GPU fails instead of being skipped
 
-rm -f "$logs"/*.log "$logs"/*.json
-have_bench=OFF
-[ -f /usr/include/benchmark/benchmark.h ] && have_bench=ON
-if stage build 300 bash -c "build_stage $have_bench"; then
-  stage tests 120 ctest --test-dir "$build" -L gpu --output-on-failure
+# Without a build there is nothing to run; one from an earlier call serves when the stage is skipped.
+stage build 240 bash -c build_stage
+if [[ $last == passed || $last == skipped ]] && [ -x "$build/kernels_cuda_ops_test" ]; then
+  stage tests 90 ctest --test-dir "$build" -L gpu --no-tests=error --output-on-failure
+  stage kernels 60 bash -c "bench bench_kernels_ops --device --seconds 0.01 --repetitions 5 --filter '^(conv2d|linear|matmul|batch_norm|max_pool|log_softmax)' --json '$logs/kernels.json'"
+  stage points 40 bash -c "bench bench_kernels_gpu_points --device --json '$logs/points.json'"
+  stage step_graph 25 bash -c "bench bench_step_step --graph --graph --json '$logs/step_graph.json'"
+  stage step_eager 25 bash -c "bench bench_step_step --device --no-graph --json '$logs/step_eager.json'"
+  stage step_tf32 25 bash -c "bench bench_step_step --tf32 --tf32 --json '$logs/step_tf32.json'"
+  stage identity 40 bash -c identity_stage
+  stage peer_step 120 bash -c "peer step --json '$logs/peer_step.json'"
+  stage peer_loss 40 bash -c "peer loss --json '$logs/peer_loss.json'"
   stage memcheck 120 bash -c 'sanitizer memcheck'
   stage racecheck 120 bash -c 'sanitizer racecheck'
   stage initcheck 120 bash -c 'sanitizer initcheck'
-  stage step 60 bash -c step_stage
-  stage peer 60 bash -c peer_stage
 fi
 
-{
-  printf '{\n  "gpu": "%s", "compute_capability": "%s", "driver": "%s",\n  "nvcc": "%s", "date": "%s", "commit": "%s",\n  "stages": {\n' \
-    "$name" "$capability" "$driver" "$(nvcc --version 2> /dev/null | grep -o 'V[0-9.]*$')" "$(date -u +%FT%TZ)" "$commit"
-  for i in "${!stages[@]}"; do
-    printf '    "%s": {"state": "%s", "seconds": %d}%s\n' "${stages[$i]}" "${states[$i]}" "${seconds[$i]}" \
-      "$([ "$i" -lt $((${#stages[@]} - 1)) ] && echo ,)"
-  done
-  printf '  },\n  "step": %s,\n  "peer": %s\n}\n' "$(cat "$logs/step.json" 2> /dev/null || echo null)" "$(cat "$logs/peer.json" 2> /dev/null || echo null)"
-} > "$out.json"
-{
-  printf '# %s, compute capability %s, driver %s\n\n%s, commit %s\n\n' "$name" "$capability" "$driver" "$(date +%F)" "$commit"
-  printf '| stage | result | seconds | |\n|---|---|---:|---|\n'
-  for i in "${!stages[@]}"; do printf '| %s | %s | %d | %s |\n' "${stages[$i]}" "${states[$i]}" "${seconds[$i]}" "${notes[$i]}"; done
-  for part in step peer; do
-    printf '\n## %s\n\n' "$part"
-    if [ -s "$logs/$part.json" ]; then printf '```json\n%s\n```\n' "$(cat "$logs/$part.json")"; else echo "not measured"; fi
-  done
-} > "$out.md"
-for i in "${!states[@]}"; do
-  [ "${states[$i]}" != FAILED ] || { echo "--- end of $logs/${stages[$i]}.log"; tail -n 25 "$logs/${stages[$i]}.log"; }
-done
-echo "--- $out.json, $out.md"
-cat "$out.md"
-for state in "${states[@]}"; do [ "$state" != FAILED ] || exit 1; done
+python3 "$root/bench/gpu_table.py" --logs "$logs" --out "$out" --gpu "$name" --capability "$capability" --driver "$driver" \
+  --nvcc "$("${CUDACXX:-nvcc}" --version 2> /dev/null | grep -o 'V[0-9.]*$')" \
+  --commit "$(git -C "$root" describe --always --dirty 2> /dev/null || echo unknown)" || exit 1
+exit $failed
