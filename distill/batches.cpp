@@ -1,5 +1,7 @@
 #include "retort/distill/batches.h"
 
+#include "retort/nn/predict.h"
+
 #include <algorithm>
 
 namespace retort {
@@ -33,7 +35,7 @@ Measured evaluate(nn::TwoTaskModel& model, const DeviceData& data, std::span<con
   for (std::size_t begin = 0; begin < indices.size();) {
     const std::size_t size = std::min(indices.size() - begin, static_cast<std::size_t>(data.max_batch()));
     const Batch batch = data.gather(indices.subspan(begin, size));
-    const nn::Logits z = model.forward(batch.windows);
+    const nn::Logits z = nn::predict(model, batch.windows);
     ops::count_confusion(z.task1, batch.labels1, confusion1);
     ops::count_confusion(z.task2, batch.labels2, confusion2);
     const auto losses = ops::multitask_distill_loss(z.task1, z.task2, {}, {}, batch.labels1, batch.labels2, {.alpha = alpha});

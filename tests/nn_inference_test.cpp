@@ -4,7 +4,7 @@
 #include "malloc_counter.h"
 
 #include "retort/core/random.h"
-#include "retort/nn/models/model.h"
+#include "retort/nn/predict.h"
 
 #include <cmath>
 #include <random>
@@ -54,11 +54,25 @@ TEST_CASE("without gradients, evaluation gives what the layers give one by one")
       model->eval();
       const Tensor windows = noise(context, {rows, 1, 3, 100}, random);
       const nn::Logits expected = model->forward(windows);
-      const NoGrad no_grad(context);
-      const nn::Logits got = model->forward(windows);
+      const nn::Logits got = nn::predict(*model, windows);
       CHECK(relative_error(got.task1, expected.task1) <= 1e-5);
       CHECK(relative_error(got.task2, expected.task2) <= 1e-5);
     }
+}
+
+TEST_CASE("many windows are predicted in pieces") {
+  Context context(Device::cpu, 2);
+  Random random(1);
+  for (const std::string& form : nn::architectures()) {
+    CAPTURE(form);
+    const auto model = nn::make_model(context, {.architecture = form, .classes = {5, 0}});
+    model->eval();
+    const Tensor windows = noise(context, {131, 1, 3, 100}, random);
+    const nn::Logits pieces = nn::predict(*model, windows);
+    const NoGrad no_grad(context);
+    CHECK(relative_error(pieces.task1, model->forward(windows).task1) <= 1e-5);
+    CHECK(!pieces.task2.defined());
+  }
 }
 
 TEST_CASE("a repeated prediction allocates nothing") {
@@ -67,16 +81,16 @@ TEST_CASE("a repeated prediction allocates nothing") {
     return;
   }
   for (const std::string& form : nn::architectures())
-    for (const std::int64_t rows : {1, 19}) {
+    for (const std::int64_t rows : {1, 19, 131}) {
       CAPTURE(form, rows);
       Context context(Device::cpu, 2);
       Random random(1);
       const auto model = nn::make_model(context, {.architecture = form});
       model->eval();
       const Tensor windows = noise(context, {rows, 1, 3, 100}, random);
-      const NoGrad no_grad(context);
       const auto predict = [&] {
-        const nn::Logits logits = model->forward(windows);
+        const NoGrad no_grad(context);
+        const nn::Logits logits = nn::predict(*model, windows);
         ops::log_softmax(logits.task1), ops::log_softmax(logits.task2);
       };
       predict();

@@ -8,7 +8,7 @@
 #include "retort/core/version.h"
 #include "retort/distill/run_record.h"
 #include "retort/kernels/registry.h"
-#include "retort/nn/models/model.h"
+#include "retort/nn/predict.h"
 
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
@@ -47,8 +47,7 @@ Tensor noise(Context& context, std::int64_t windows) {
 
 void check_result(const nn::TwoTaskModel& model, const Tensor& windows) {
   const std::vector<float> expected = model.forward(windows).task1.to_vector();  // with gradients: layer by layer
-  const NoGrad no_grad(windows.context());
-  const std::vector<float> got = model.forward(windows).task1.to_vector();
+  const std::vector<float> got = nn::predict(model, windows).task1.to_vector();
   double difference = 0, size = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
     difference += std::pow(got[i] - expected[i], 2);
@@ -58,11 +57,10 @@ void check_result(const nn::TwoTaskModel& model, const Tensor& windows) {
 }
 
 std::vector<double> time_calls(const nn::TwoTaskModel& model, const Tensor& windows, int calls) {
-  const NoGrad no_grad(windows.context());
   std::vector<double> ms;
   for (int i = -calls / 5 - 2; i < calls; ++i) {  // the first ones warm up
     const auto begin = std::chrono::steady_clock::now();
-    const nn::Logits logits = model.forward(windows);
+    const nn::Logits logits = nn::predict(model, windows);
     windows.context().synchronize();
     if (i >= 0) ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }

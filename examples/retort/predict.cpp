@@ -3,6 +3,7 @@
 #include "retort/distill/batches.h"
 #include "retort/distill/weights.h"
 #include "retort/examples/retort/command.h"
+#include "retort/nn/predict.h"
 
 #include <cmath>
 #include <numeric>
@@ -45,7 +46,7 @@ int predict(const PredictOptions& o) {
   for (std::size_t begin = 0; begin < indices.size();) {
     const std::size_t size = std::min<std::size_t>(batch_size, indices.size() - begin);
     const Batch batch = data.gather(std::span(indices).subspan(begin, size));
-    const nn::Logits logits = loaded.model->forward(batch.windows);
+    const nn::Logits logits = nn::predict(*loaded.model, batch.windows);
     const auto p1 = ops::log_softmax(logits.task1).to_vector(), p2 = ops::log_softmax(logits.task2).to_vector();
     const std::size_t c1 = p1.size() / size, c2 = p2.size() / size;
     for (std::size_t i = 0; i < size; ++i) {
