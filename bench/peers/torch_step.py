@@ -7,7 +7,7 @@ makes the golden fixtures, so what is timed here is what the tests compare the e
 
 A comparison is only fair if the peer is at its best. So this script prints which PyTorch and which BLAS it runs on, sets the number of
 threads explicitly, warms up, and with --tuned uses what this version of PyTorch offers: channels_last, fused or foreach Adam, a foreach
-moving average. It reports the median, the fastest and the 90th percentile of the steps: on a shared machine the fastest is the least
+moving average; with --compile also torch.compile. It reports the median, the fastest and the 90th percentile of the steps: on a shared machine the fastest is the least
 disturbed, the median the usual. See README.md beside this file for the traps.
 
     torch_step.py --threads 2
@@ -38,6 +38,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all this process may use")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tuned", action="store_true", help="channels_last, fused or foreach Adam, foreach moving average")
+    parser.add_argument("--compile", action="store_true", help="torch.compile for student and teacher")
     parser.add_argument("--json", metavar="FILE", help="also write the result, with the machine in it, as JSON ('-': to stdout)")
     return parser.parse_args()
 
@@ -101,6 +102,9 @@ def make_step(torch, mtl_net, arguments):
     if arguments.tuned:
         student = student.to(memory_format=torch.channels_last)
     teacher = copy.deepcopy(student).eval().requires_grad_(False)
+    if arguments.compile:
+        student.compile()
+        teacher.compile()
     optimizer, adam = make_optimizer(torch, list(student.parameters()), arguments.tuned)
     pairs = [list(p) for p in (teacher.parameters(), student.parameters())]
 
@@ -177,9 +181,10 @@ def main():
     times = sorted(time_steps(torch, step, arguments))
     blas, files = loaded_blas()
     result = {"what": "PyTorch training step", "form": arguments.form, "method": arguments.method, "batch": arguments.batch,
-              "threads": torch.get_num_threads(), "device": arguments.device, "tuned": arguments.tuned, "adam": adam,
+              "threads": torch.get_num_threads(), "device": arguments.device, "tuned": arguments.tuned,
+              "compiled": arguments.compile, "adam": adam,
               "steps": len(times), "median_ms": statistics.median(times), "min_ms": times[0], "p90_ms": times[int(0.9 * (len(times) - 1))],
-              "torch": torch.__version__, "blas": blas, "libraries": files, "machine": machine(),
+              "torch": torch.__version__, "blas": blas, "libraries": [os.path.basename(f) for f in files], "machine": machine(),
               "load_before": load, "allocator": os.path.basename(os.environ.get("LD_PRELOAD", "")) or "libc"}
     if arguments.json == "-":
         print(json.dumps(result, indent=1))

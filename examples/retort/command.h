@@ -27,6 +27,7 @@ void add_predict(CLI::App& app, Command& command);
 void add_report(CLI::App& app, Command& command);
 void add_experiment(CLI::App& app, Command& command);
 void add_summary(CLI::App& app, Command& command);
+void add_bench(CLI::App& app, Command& command);
 void add_info(CLI::App& app, Command& command);
 
 inline constexpr const char* impl_help =

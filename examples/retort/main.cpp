@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   command::add_report(app, command);
   command::add_experiment(app, command);
   command::add_summary(app, command);
+  command::add_bench(app, command);
   command::add_info(app, command);
   const std::string config_help = "Options may also come from a TOML file: --config FILE";
   for (CLI::App* sub : app.get_subcommands({})) {
