@@ -139,7 +139,7 @@ def readme():
     newest = sorted(best, key=lambda v: [int(n) for n in re.findall(r"\d+", v)[:2]])
     said = ", ".join("PyTorch %s %.1f ms (%.1f ×)" % (v, best[v]["peer_median_ms"], best[v]["ratio_of_medians"]) for v in reversed(newest))
     ours = sorted(r["median_ms"] for r in best.values())
-    sentence = ("A Smooth-Distill step of the default model takes %.1f ms on two cores; beside it, each in its best set-up, %s (medians; "
+    sentence = ("A Smooth-Distill step of the default model takes %.1f ms on two cores; taking turns with it, in the best set-up that was tried, %s (medians; "
                 "[all figures and how they were measured](docs/benchmarks.md))." % (ours[len(ours) // 2], said))
     return re.sub(r"(<!-- bench -->).*?(<!-- /bench -->)", lambda m: m[1] + sentence + m[2], text, flags=re.S)
 
