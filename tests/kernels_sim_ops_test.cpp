@@ -32,7 +32,7 @@ TEST_CASE("every CUDA kernel agrees with the double reference on the simulator")
   Stream stream(Device::cuda_sim, 2);
   std::set<std::string> without;
   for (const auto& c : op_cases::all()) {
-    if (c.host_only || (only != nullptr && c.title().find(only) == std::string::npos)) continue;
+    if (only != nullptr && c.title().find(only) == std::string::npos) continue;
     const auto implementations = c.implementations(Device::cuda_sim);
     if (implementations.empty()) without.insert(c.op);
     for (const auto& implementation : implementations) {
@@ -50,7 +50,7 @@ TEST_CASE("the same bits come out twice, and for one host thread or two") {
   INFO("RETORT_SEED=" << seed << " repeats this run");
   Stream one(Device::cuda_sim, 1), two(Device::cuda_sim, 2);
   for (const auto& c : op_cases::all()) {
-    if (c.host_only || c.work > 5e4) continue;
+    if (c.work > 5e4) continue;
     CAPTURE(c.title());
     const op_cases::Problem problem = op_cases::make_problem(c, seed);
     const auto first = run(c, problem, one, "cuda"), second = run(c, problem, two, "cuda");

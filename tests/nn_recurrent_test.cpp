@@ -1,7 +1,6 @@
-// LSTM and GRU against torch.nn.LSTM and torch.nn.GRU in float64 (fixtures by golden/recurrent_fixtures.py), and the networks
-// built on them. Bounds are relative in the Euclidean norm: 1e-5 forward, 1e-4 for gradients.
+// LSTM and GRU and the networks built on them: against PyTorch (golden_recurrent.h), and what is promised besides.
 #include "catch.h"
-#include "golden.h"
+#include "golden_recurrent.h"
 
 #include "retort/core/random.h"
 #include "retort/nn/models/model.h"
@@ -14,141 +13,34 @@ namespace {
 
 using namespace retort;
 
-constexpr double forward_bound = 1e-5, gradient_bound = 1e-4;
-
-nn::RecurrentOptions options(const golden::Case& c) {
-  const auto& p = c.parameters();
-  return {.cell = p["cell"] == "lstm" ? nn::Cell::lstm : nn::Cell::gru,
-          .in = p["in"],
-          .hidden = p["hidden"],
-          .layers = p["layers"],
-          .bidirectional = p["bidirectional"]};
-}
-
-/// NaN in the blocks that the next tensors of these sizes will get.
-void poison(Context& context, std::initializer_list<Shape> shapes) {
-  std::vector<Tensor> blocks;
-  for (const Shape& shape : shapes)
-    for (int i = 0; i < 6; ++i) blocks.push_back(Tensor::full(context, shape, std::nanf("")));
-}
-
 std::vector<std::string> implementations() {
   register_kernels();
   return {"ref", "eigen"};
 }
 
 TEST_CASE("LSTM and GRU agree with PyTorch: output, final state, every gradient") {
-  const SafetensorsFile file = golden::open("recurrent.safetensors");
   const std::string implementation = GENERATE(from_range(implementations()));
   const int threads = GENERATE(1, 2);
   CAPTURE(implementation, threads);
   golden::DefaultImplementations restore;
   use_implementation("*", Device::cpu, implementation);
-  std::size_t done = 0;
-  for (const std::string prefix : {"lstm.", "gru."})
-    for (const std::string& name : golden::cases(file, prefix)) {
-      INFO(name);
-      Context context(Device::cpu, threads);
-      const golden::Case c(file, name);
-      Random random(1);
-      nn::Recurrent rnn(context, options(c), random);
-      for (const auto& [parameter, tensor] : rnn.named_parameters()) {
-        REQUIRE(c.has(parameter));
-        REQUIRE(tensor.shape() == c.shape(parameter));
-        tensor.copy_from_host(c.floats(parameter));
-      }
-      Tensor x = Tensor::from(context, c.shape("x"), c.floats("x"));
-      x.set_requires_grad();
-      const std::int64_t steps = x.shape()[0], rows = x.shape()[1], hidden = options(c).hidden;
-      poison(context, {x.shape(), c.shape("y"), {steps, rows, hidden}, {steps, rows, 4 * hidden}});
-
-      const Tensor y = rnn.forward(x), last = rnn.last_states(x);
-      CHECK(golden::relative_error(y.to_vector(), c.floats("y")) <= forward_bound);
-      // h_n: the last step of the forward half, the first of the reverse one.
-      const auto all = c.floats("y");
-      std::vector<float> states;
-      const std::int64_t out = options(c).out();
-      for (std::int64_t n = 0; n < rows; ++n)
-        for (std::int64_t j = 0; j < out; ++j)
-          states.push_back(all[static_cast<std::size_t>(((j < hidden ? steps - 1 : 0) * rows + n) * out + j)]);
-      CHECK(golden::relative_error(last.to_vector(), states) <= forward_bound);
-
-      y.backward(Tensor::from(context, c.shape("dy"), c.floats("dy")));
-      CHECK(golden::relative_error(x.grad().to_vector(), c.floats("dx")) <= gradient_bound);
-      for (const auto& [parameter, tensor] : rnn.named_parameters()) {
-        INFO(parameter);
-        REQUIRE(tensor.grad().defined());
-        CHECK(golden::relative_error(tensor.grad().to_vector(), c.floats("d" + parameter)) <= gradient_bound);
-      }
-      ++done;
-    }
-  CHECK(done == 7);
+  Context context(Device::cpu, threads);
+  golden::check_recurrent_cases(context);
 }
 
 TEST_CASE("two layers of 128 units over 100 steps agree with PyTorch") {
-  const SafetensorsFile file = golden::open("recurrent.safetensors");
   const int threads = GENERATE(1, 2);
-  CAPTURE(threads);
-  for (const std::string& name : golden::cases(file, "large.")) {
-    INFO(name);
-    Context context(Device::cpu, threads);
-    const golden::Case c(file, name);
-    const auto& p = c.parameters();
-    const std::int64_t steps = p["steps"], rows = p["rows"], in = p["in"], hidden = p["hidden"], out = options(c).out();
-    Random random(1);
-    nn::Recurrent rnn(context, options(c), random);
-    const auto by_formula = [&](const std::string& what, std::int64_t count, float scale) {
-      std::vector<float> values = golden::signed_units(name + "." + what, count);
-      for (float& v : values) v *= scale;
-      return values;
-    };
-    const auto bound = static_cast<float>(1.0 / std::sqrt(static_cast<double>(hidden)));
-    for (const auto& [parameter, tensor] : rnn.named_parameters())
-      tensor.copy_from_host(std::span<const float>(by_formula(parameter, tensor.count(), bound)));
-    Tensor x = Tensor::from(context, {steps, rows, in}, std::span<const float>(by_formula("x", steps * rows * in, 1.5f)));
-    x.set_requires_grad();
-    const Tensor y = rnn.forward(x);
-    CHECK(golden::relative_error(ops::select(y, -1).to_vector(), c.floats("y_last")) <= forward_bound);
-    const auto y_error = golden::checksum_error(file, name + ".", "y", y.to_vector());
-    CHECK(y_error.samples <= forward_bound);
-    CHECK(y_error.norm <= forward_bound);
-    y.backward(Tensor::from(context, {steps, rows, out}, std::span<const float>(by_formula("dy", y.count(), 1.0f))));
-    const auto compare = [&](const std::string& gradient, const Tensor& got) {
-      INFO(gradient);
-      const auto error = golden::checksum_error(file, name + ".", gradient, got.to_vector());
-      CHECK(error.samples <= gradient_bound);
-      CHECK(error.norm <= gradient_bound);
-      CHECK(error.sum <= gradient_bound);
-    };
-    compare("dx", x.grad());
-    for (const auto& [parameter, tensor] : rnn.named_parameters()) compare("d" + parameter, tensor.grad());
-  }
+  const std::string name = GENERATE(as<std::string>(), "large.lstm", "large.bilstm", "large.gru");
+  CAPTURE(threads, name);
+  Context context(Device::cpu, threads);
+  golden::check_large_recurrent_case(context, name);
 }
 
 TEST_CASE("the recurrent nets agree with PyTorch: logits and every gradient") {
-  const SafetensorsFile file = golden::open("recurrent.safetensors");
   const std::string form = GENERATE(as<std::string>(), "lstm", "bilstm", "gru", "anpo-net");
   CAPTURE(form);
   Context context(Device::cpu, 2);
-  const auto model = nn::make_model(context, {.architecture = form});
-  for (const auto& [name, tensor] : model->named_parameters())
-    tensor.copy_from_host(std::span<const float>(golden::parameter(name, tensor.count(), 128)));
-  model->eval();  // dropout draws numbers of our own
-  const std::int64_t rows = 5;
-  const golden::Windows windows = golden::windows(12, 3, rows);
-  const auto [z1, z2] = model->forward(Tensor::from(context, {rows, 1, 3, 100}, std::span<const float>(windows.x)));
-  CHECK(golden::relative_error(z1.to_vector(), file.floats("net." + form + ".z1")) <= forward_bound);
-  CHECK(golden::relative_error(z2.to_vector(), file.floats("net." + form + ".z2")) <= forward_bound);
-  const auto weighted = [&](const Tensor& z, const char* name) {
-    return ops::sum(ops::mul(z, Tensor::from(context, z.shape(), std::span<const float>(golden::signed_units(name, z.count())))));
-  };
-  ops::add(weighted(z1, "net.dy1"), weighted(z2, "net.dy2")).backward();
-  for (const auto& [name, tensor] : model->named_parameters()) {
-    INFO(name);
-    const auto error = golden::checksum_error(file, "net." + form + ".", "d" + name, tensor.grad().to_vector());
-    CHECK(error.samples <= gradient_bound);
-    CHECK(error.norm <= gradient_bound);
-  }
+  golden::check_recurrent_net(context, form);
 }
 
 TEST_CASE("permute and select: values, gradients, refusals") {

@@ -67,7 +67,6 @@ class Arguments {
 struct OpCase {
   std::string op, label;
   double tolerance = 1e-5;  ///< on ‖out - ref‖ / ‖ref‖ of every float output; integers must be equal
-  bool host_only = false;   ///< no device has a kernel for it: tests of devices leave it out
   double work = 0;          ///< multiply-adds, roughly: lets slow devices leave the big ones out
   std::vector<Buffer> buffers{};
 

@@ -1,4 +1,4 @@
-// LSTM, GRU and the permutation of windows. There are no CUDA kernels for these yet: cases are marked host_only.
+// LSTM, GRU and the permutation of windows.
 #include "op_cases.h"
 
 #include "retort/kernels/ref/recurrent.h"
@@ -23,7 +23,6 @@ Sizes sizes(const RecurrentShape& z, std::int64_t blocks) {
 
 OpCase start(const char* pass, const RecurrentShape& z, const Sizes& n, bool bias) {
   OpCase c{.op = "", .label = fmt::format("{} {}{}", pass, text(z), bias ? "" : ", no bias")};
-  c.host_only = true;
   c.work = static_cast<double>(z.steps * z.rows) * static_cast<double>(n.w_ih + n.w_hh);
   c.input("x", n.x).input("w_ih", n.w_ih).input("w_hh", n.w_hh).input("b_ih", bias ? n.b : 0).input("b_hh", bias ? n.b : 0);
   return c;
@@ -126,7 +125,6 @@ OpCase permute(const std::array<std::int64_t, 3>& x, const std::array<int, 3>& o
     z.strides[i] = strides[from];
   }
   OpCase c{.op = "", .label = fmt::format("({}) by ({})", fmt::join(x, ","), fmt::join(order, ",")), .tolerance = 0};
-  c.host_only = true;
   c.work = static_cast<double>(n);
   c.input("x", n).output("y", n);
   return c.bind(&PermuteKernels::forward, ref::permute<double>,
@@ -136,9 +134,9 @@ OpCase permute(const std::array<std::int64_t, 3>& x, const std::array<int, 3>& o
 }  // namespace
 
 void add_recurrent_cases(std::vector<OpCase>& table) {
-  const RecurrentShape shapes[] = {{1, 1, 1, 1},   {3, 2, 3, 5},    {5, 3, 7, 4},     {2, 9, 4, 33},
-                                   {4, 13, 2, 16}, {7, 19, 31, 20}, {25, 5, 6, 9},    {3, 65, 9, 17},
-                                   {2, 3, 70, 66}, {3, 17, 3, 128}, {2, 33, 128, 128}};
+  const RecurrentShape shapes[] = {{1, 1, 1, 1},      {3, 2, 3, 5},   {5, 3, 7, 4},   {2, 9, 4, 33},  {4, 13, 2, 16},
+                                   {7, 19, 31, 20},   {25, 5, 6, 9},  {3, 65, 9, 17}, {2, 3, 70, 66}, {3, 17, 3, 128},
+                                   {2, 33, 128, 128}, {3, 2, 3, 131}, {2, 135, 3, 5}, {3, 270, 2, 6}};
   for (RecurrentShape z : shapes)
     for (const bool reverse : {false, true}) {
       z.reverse = reverse;

@@ -35,6 +35,8 @@ template <Device>
 void register_confusion();
 template <Device>
 void register_optimizer();
+template <Device>
+void register_recurrent();
 
 /// All of them, for Device::cuda (kernels/cuda/backend.cpp) or Device::cuda_sim (kernels/sim/backend.cpp).
 template <Device device>
@@ -54,6 +56,7 @@ void register_gpu_kernels() {
   register_batch<device>();
   register_confusion<device>();
   register_optimizer<device>();
+  register_recurrent<device>();
 }
 
 }  // namespace retort

@@ -106,21 +106,30 @@ struct RowsOf {
   __device__ float operator()(std::int64_t row, std::int64_t column) const { return x[row * columns + column]; }
 };
 
-/// out[column] (+)= sum over rows of value(row, column). Uses the stream's scratch when there are many rows.
+constexpr std::int64_t column_sum_rows = 512;  // a block
+
+/// Floats that column_sum needs for the sums of its blocks.
+inline std::int64_t column_sum_workspace(std::int64_t rows, std::int64_t columns) {
+  return rows > column_sum_rows ? ceil_div(rows, column_sum_rows) * columns : 0;
+}
+
+/// out[column] (+)= sum over rows of value(row, column). workspace: column_sum_workspace() floats, or null for the stream's
+/// scratch.
 template <class Value>
 void column_sum(Stream& stream, const char* name, std::int64_t rows, std::int64_t columns, const Value& value, bool accumulate,
-                float* out) {
-  constexpr std::int64_t rows_per_block = 512;
-  const std::int64_t parts = ceil_div(rows, rows_per_block);
+                float* out, float* workspace = nullptr) {
+  const std::int64_t parts = ceil_div(rows, column_sum_rows);
   const dim3 block(32, 8);
   const auto over_columns = count(ceil_div(columns, 32));
   if (parts <= 1) {
-    launch({stream, name, dim3(over_columns), block}, column_sum_kernel<Value>, rows, columns, rows_per_block, value, accumulate,
+    launch({stream, name, dim3(over_columns), block}, column_sum_kernel<Value>, rows, columns, column_sum_rows, value, accumulate,
            out);
     return;
   }
-  auto* partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(parts * columns) * sizeof(float)));
-  launch({stream, name, dim3(over_columns, count(parts)), block}, column_sum_kernel<Value>, rows, columns, rows_per_block, value,
+  float* partial = workspace;
+  if (partial == nullptr)
+    partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(column_sum_workspace(rows, columns)) * sizeof(float)));
+  launch({stream, name, dim3(over_columns, count(parts)), block}, column_sum_kernel<Value>, rows, columns, column_sum_rows, value,
          false, partial);
   launch({stream, name, dim3(over_columns), block}, column_sum_kernel<RowsOf>, parts, columns, parts, RowsOf{partial, columns},
          accumulate, out);

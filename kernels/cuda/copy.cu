@@ -1,8 +1,10 @@
-// Rows moved about: concatenation, and picking a batch out of a data set that lives on the device. Contract: kernels/copy.h.
+// Rows moved about: concatenation, and picking a batch out of a data set that lives on the device; and windows permuted.
+// Contracts: kernels/copy.h, kernels/recurrent.h.
 #include "retort/kernels/copy.h"
 
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/cuda/block.cuh"
+#include "retort/kernels/recurrent.h"
 #include "retort/kernels/registry.h"
 
 namespace retort {
@@ -55,11 +57,36 @@ void gather_labels(Stream& stream, std::int64_t rows, const std::int32_t* index,
   launch_rows(stream, "copy.gather_labels", rows, 1, index, from, 1, to, 1);
 }
 
+/// In elements, along the three dimensions of y.
+struct Strides {
+  std::int64_t i, j, k;
+};
+
+/// y: (., rows, columns); y[i, j, k] = x[i * strides.i + j * strides.j + k * strides.k].
+template <class Index>
+__global__ void __launch_bounds__(threads)
+    permute_kernel(std::int64_t n, Index rows, Index columns, const Strides strides, const float* x, float* y) {
+  const std::int64_t at = global_thread();
+  if (at >= n) return;
+  const Index line = static_cast<Index>(at) / columns, k = static_cast<Index>(at) % columns, i = line / rows, j = line % rows;
+  y[at] = x[i * strides.i + j * strides.j + k * strides.k];
+}
+
+void permute(Stream& stream, const PermuteShape& s, const float* x, float* y) {
+  const std::int64_t n = s.sizes[0] * s.sizes[1] * s.sizes[2];
+  if (n == 0) return;
+  with_index(n, [&](auto type) {
+    launch({stream, "permute.forward", dim3(count(ceil_div(n, threads))), dim3(threads)}, permute_kernel<decltype(type)>, n,
+           s.sizes[1], s.sizes[2], Strides{s.strides[0], s.strides[1], s.strides[2]}, x, y);
+  });
+}
+
 }  // namespace
 
 template <>
 void register_copy<this_device>() {
   KernelTable<CopyKernels>::instance().add(this_device, "cuda", 10, {strided, gather, gather_labels});
+  KernelTable<PermuteKernels>::instance().add(this_device, "cuda", 10, {permute});
 }
 
 }  // namespace retort

@@ -78,6 +78,21 @@ __device__ inline T* dynamic_shared() {
 #endif
 }
 
+/// Bytes of shared memory that one block may ask for.
+inline std::size_t shared_capacity() {
+#if defined(__CUDACC__)
+  static const std::size_t bytes = [] {
+    int device = 0, most = 0;
+    cuda_check(cudaGetDevice(&device), "cudaGetDevice");
+    cuda_check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
+    return static_cast<std::size_t>(most);
+  }();
+  return bytes;
+#else
+  return sim::shared_capacity;
+#endif
+}
+
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// As a grid or block size.

@@ -41,7 +41,6 @@ constexpr bool has_checker = false;
 #endif
 
 constexpr std::size_t stack_bytes = has_asan ? 256 * 1024 : 128 * 1024;
-constexpr std::size_t shared_capacity = 227 * 1024;  // what a block may ask for on sm_90
 constexpr int warp_lanes = 32;
 
 // AddressSanitizer must be told which stack is in use.

@@ -9,6 +9,8 @@ class ThreadTeam;
 
 namespace retort::sim {
 
+constexpr std::size_t shared_capacity = 227 * 1024;  ///< bytes of shared memory that a block may ask for, as on sm_90
+
 /// One launch. `body(arguments)` is one thread's work; threadIdx and the others are set around it.
 struct Launch {
   const char* name;  ///< the kernel, for messages
