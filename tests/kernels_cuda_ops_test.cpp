@@ -38,6 +38,21 @@ TEST_CASE("every CUDA kernel agrees with the double reference on the GPU") {
   }
 }
 
+TEST_CASE("with TF32 products on the GPU are right to three digits") {
+  if (!gpu()) return;
+  const std::uint64_t seed = op_cases::fresh_seed();
+  INFO("RETORT_SEED=" << seed << " repeats this run");
+  Stream stream(Device::cuda);
+  stream.set_tf32(true);
+  for (op_cases::OpCase c : op_cases::all()) {
+    if (!shows_tf32(c)) continue;
+    CAPTURE(c.title());
+    c.tolerance = op_cases::tf32_tolerance;
+    const op_cases::Problem problem = op_cases::make_problem(c, seed);
+    CHECK(compare(c, problem, run(c, problem, stream, "cuda")) == "");
+  }
+}
+
 TEST_CASE("the same bits come out twice on the GPU") {
   if (!gpu()) return;
   const std::uint64_t seed = op_cases::fresh_seed();

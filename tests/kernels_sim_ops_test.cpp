@@ -62,6 +62,28 @@ TEST_CASE("the same bits come out twice, and for one host thread or two") {
   }
 }
 
+TEST_CASE("with TF32 products are right to three digits, and are not those in float") {
+  if (!simulator()) return;
+  const std::uint64_t seed = op_cases::fresh_seed();
+  INFO("RETORT_SEED=" << seed << " repeats this run");
+  Stream stream(Device::cuda_sim, 2);
+  stream.set_tf32(true);
+  double largest = 0;
+  for (op_cases::OpCase c : op_cases::all()) {
+    if (!shows_tf32(c) || c.work > 5e4) continue;
+    CAPTURE(c.title());
+    c.tolerance = op_cases::tf32_tolerance;
+    const op_cases::Problem problem = op_cases::make_problem(c, seed);
+    const auto outcome = run(c, problem, stream, "cuda");
+    CHECK(compare(c, problem, outcome) == "");
+    if (c.op != "linear") continue;
+    for (const auto& [name, values] : outcome.outputs)
+      largest = std::max(largest, op_cases::relative_error(values, problem.expected.at(name)));
+  }
+  CHECK(largest > 1e-5);
+  CHECK_THROWS_AS(Stream(Device::cpu, 1).set_tf32(true), InputError);
+}
+
 TEST_CASE("dropout draws the CPU's mask bit for bit") {
   if (!simulator()) return;
   const std::uint64_t seed = op_cases::fresh_seed();

@@ -222,6 +222,13 @@ std::string compare(const OpCase& c, const Problem& problem, const Outcome& outc
   return {};
 }
 
+bool shows_tf32(const OpCase& c) {
+  const bool products = c.op == "linear" || c.op == "matmul" || c.op == "conv2d" || c.op == "lstm" || c.op == "gru";
+  return products && std::ranges::none_of(c.buffers, [](const Buffer& b) {
+           return (b.role == Role::overwritten || b.role == Role::accumulated) && b.count > 0 && b.count < 16;
+         });
+}
+
 std::string run_case(const OpCase& c, Stream& stream, std::string_view implementation, std::uint64_t seed) {
   const Problem problem = make_problem(c, seed);
   return compare(c, problem, run(c, problem, stream, implementation));

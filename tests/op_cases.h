@@ -150,6 +150,11 @@ double relative_error(const std::vector<double>& out, const std::vector<double>&
 /// Empty when every output is within tolerance, else one line with the worst output and its error.
 std::string compare(const OpCase& c, const Problem& problem, const Outcome& outcome);
 
+/// Whether Stream::tf32 changes what the op computes, and every output has enough numbers for a relative norm to be steady: a
+/// single sum of rounded products may be next to zero.
+bool shows_tf32(const OpCase& c);
+constexpr double tf32_tolerance = 3e-3;
+
 /// All of it: makes the problem, runs, compares.
 std::string run_case(const OpCase& c, Stream& stream, std::string_view implementation, std::uint64_t seed);
 

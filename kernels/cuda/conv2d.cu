@@ -6,11 +6,13 @@
 // each input channel it reads 4 + S - 1 inputs and S weights of each output channel from shared memory for 16 S multiply-adds. dx
 // is the same sum with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] =
 // sum over lines and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers. Everything
-// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread.
+// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it
+// is matrix products on tensor cores (conv2d_gemm.cuh).
 #include "retort/kernels/conv2d.h"
 
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/cuda/block.cuh"
+#include "retort/kernels/cuda/conv2d_gemm.cuh"
 #include "retort/kernels/registry.h"
 
 namespace retort {
@@ -197,10 +199,6 @@ void launch_line_dw(Stream& stream, const LineShape& p, std::int64_t lines, cons
 
 // ---- any shape
 
-struct ConvShape {
-  std::int64_t n, c, h, w, k, r, s, stride_h, stride_w, pad_h, pad_w, oh, ow;
-};
-
 ConvShape with_outputs(const Conv2dShape& p) {
   return {p.n, p.c, p.h, p.w, p.k, p.r, p.s, p.stride_h, p.stride_w, p.pad_h, p.pad_w, p.oh(), p.ow()};
 }
@@ -282,10 +280,19 @@ bool is_line(const Conv2dShape& p) {
          p.w < (1 << 24) && p.k <= 65535 * line_k;
 }
 
+bool on_tensor_cores(const Stream& stream, const Conv2dShape& p) {
+  if (!stream.tf32() || !fits_implicit_gemm(with_outputs(p))) return false;
+  require_tensor_cores();
+  return true;
+}
+
 void conv2d_forward(Stream& stream, const Conv2dShape& p, const float* x, const float* w, const float* b, float* y) {
   const std::int64_t outputs = p.n * p.k * p.oh() * p.ow();
   if (outputs == 0) return;
-  if (is_line(p))
+  const std::int64_t taps = p.c * p.r * p.s;
+  if (on_tensor_cores(stream, p))
+    launch_gemm<TensorTile>(stream, "conv2d.forward", ConvForward{with_outputs(p), x, w, b, y, p.k, p.n * p.oh() * p.ow(), taps});
+  else if (is_line(p))
     line_conv<false>(stream, "conv2d.forward", p.s, line_shape(p), p.n * p.h, x, w, b, y);
   else
     launch({stream, "conv2d.forward", dim3(count(ceil_div(outputs, 256))), dim3(256)}, conv_kernel, with_outputs(p), x, w, b, y);
@@ -293,6 +300,10 @@ void conv2d_forward(Stream& stream, const Conv2dShape& p, const float* x, const 
 
 void backward_dx(Stream& stream, const Conv2dShape& p, const float* w, const float* dy, float* dx) {
   const char* name = "conv2d.backward.dx";
+  if (on_tensor_cores(stream, p)) {
+    launch_gemm<TensorTile>(stream, name, ConvInputGradient{with_outputs(p), w, dy, dx, p.c, p.n * p.h * p.w, p.k * p.r * p.s});
+    return;
+  }
   if (is_line(p)) {
     const LineShape forward = line_shape(p);
     const LineShape swapped{forward.outputs,   forward.inputs,   forward.height,
@@ -305,6 +316,11 @@ void backward_dx(Stream& stream, const Conv2dShape& p, const float* w, const flo
 }
 
 void backward_dw(Stream& stream, const Conv2dShape& p, const float* x, const float* dy, float* dw) {
+  if (on_tensor_cores(stream, p)) {
+    launch_gemm<TensorTile>(stream, "conv2d.backward.dw",
+                            ConvWeightGradient{with_outputs(p), x, dy, dw, p.k, p.c * p.r * p.s, p.n * p.oh() * p.ow()});
+    return;
+  }
   const LineShape line = line_shape(p);
   if (is_line(p) && dw_tiles(line, p.s).shared_bytes <= 48 * 1024) {
     switch (p.s) {

@@ -190,7 +190,7 @@ struct GemmPlan {
 };
 
 template <class Tile, class Problem>
-void launch_gemm(Stream& stream, const char* name, const Problem& p, float* workspace) {
+void launch_gemm(Stream& stream, const char* name, const Problem& p, float* workspace = nullptr) {
   const GemmPlan<Tile> plan(p.m, p.n, p.k);
   check(plan.tiles_m <= 65535, "{}: {} rows are more than a grid holds ({})", name, p.m, 65535 * Tile::m);
   GemmSlices slices{.length = plan.length};

@@ -107,7 +107,6 @@ struct WalkMemory {
 // ---- the cells. Their pointers are those of one row and step: gates (4, hidden), the others (hidden).
 
 struct LstmCell {
-  static constexpr const char* op = "lstm";
   static constexpr int blocks = 4;
   __host__ __device__ static constexpr int hidden_block(int gate) { return gate; }
 
@@ -138,7 +137,6 @@ struct LstmCell {
 };
 
 struct GruCell {
-  static constexpr const char* op = "gru";
   static constexpr int blocks = 3;
   // The state's side of n is r (W_hn h' + b_hn), whose gradient is the fourth block.
   __host__ __device__ static constexpr int hidden_block(int gate) { return gate == 2 ? 3 : gate; }

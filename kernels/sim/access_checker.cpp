@@ -72,18 +72,24 @@ void AccessChecker::watch(bool on) { active = on ? this : nullptr; }
 void AccessChecker::thread_runs(int thread, std::uintptr_t stack_low, std::uintptr_t stack_high) {
   thread_ = thread;
   warp_ = thread / 32;
-  now_ = &warp_epoch_[static_cast<std::size_t>(warp_)];
+  now_ = warp_epoch_[static_cast<std::size_t>(warp_)];
   stack_low_ = stack_low;
   stack_bytes_ = stack_high - stack_low;
 }
 
-void AccessChecker::report(Kind kind, bool write, bool other_wrote, int other, std::uintptr_t address, const void* code) {
+[[gnu::noinline, gnu::cold]] void AccessChecker::report(Kind kind, bool write, bool other_wrote, int other,
+                                                        std::uintptr_t address, const void* code) {
   if (finding_.kind == Kind::none)
     finding_ = {kind, write, other_wrote, thread_, other, reinterpret_cast<const void*>(address), code};
 }
 
-inline void AccessChecker::touch(Cell& cell, bool write, std::uintptr_t address, const void* code) {
-  const std::uint32_t warp_epoch = *now_;
+// Always inlined: the compiler would rather make one function of these for all the calls below, and nearly all the simulator's
+// time would go into entering it. They call nothing of the standard library, see note().
+#define RETORT_HOT [[gnu::always_inline]] inline
+
+template <bool write>
+RETORT_HOT void AccessChecker::touch(Cell& cell, std::uintptr_t address, const void* code) {
+  const std::uint32_t warp_epoch = now_;
   if (cell.write_epoch == epoch_ && cell.writer != thread_ && (cell.writer / 32 != warp_ || cell.write_warp_epoch == warp_epoch))
     report(Kind::race, write, true, cell.writer, address, code);
   if (!write) {
@@ -91,7 +97,7 @@ inline void AccessChecker::touch(Cell& cell, bool write, std::uintptr_t address,
     if (again && cell.reader_warp == -1) return;
     if (!again || (cell.reader_warp == warp_ && cell.read_warp_epoch != warp_epoch)) {
       cell.reader = static_cast<std::int16_t>(thread_);
-      cell.reader_warp = static_cast<std::int16_t>(warp_);
+      cell.reader_warp = static_cast<std::int8_t>(warp_);
     } else {
       if (cell.reader != thread_) cell.reader = -1;
       if (cell.reader_warp != warp_) cell.reader_warp = -1;
@@ -109,30 +115,40 @@ inline void AccessChecker::touch(Cell& cell, bool write, std::uintptr_t address,
 }
 
 // `at`: the address of a 4-byte word.
-inline void AccessChecker::word(std::uintptr_t at, bool write, const void* code) {
+template <bool write>
+RETORT_HOT void AccessChecker::word(std::uintptr_t at, const void* code) {
   if (const std::uintptr_t offset = at - dynamic_low_; offset < dynamic_capacity_) {
     if (offset >= dynamic_bytes_) return report(Kind::out_of_bounds, write, false, 0, at, code);
-    Cell& cell = dynamic_cells_[offset / 4];
+    Cell& cell = dynamic_cells_.data()[offset / 4];
     if (!write && cell.written_in != serial_) report(Kind::uninitialised, false, false, 0, at, code);
-    touch(cell, write, at, code);
+    touch<write>(cell, at, code);
   } else if (const std::uintptr_t inside = at - static_low_; inside < static_bytes_) {
-    Cell& cell = static_cells_[inside / 4];
+    Cell& cell = static_cells_.data()[inside / 4];
     if (cell.exempt) return;
     if (!write && cell.written_in != serial_) report(Kind::uninitialised, false, false, 0, at, code);
-    touch(cell, write, at, code);
+    touch<write>(cell, at, code);
   } else {
-    Cell& cell = global_cells_[at / 4 % global_cell_count];
-    if (cell.address != at) cell = Cell{.address = at};
-    touch(cell, write, at, code);
+    Cell& cell = global_cells_.data()[at / 4 % global_cell_count];
+    const auto tag = static_cast<std::uint32_t>(at / 4 / global_cell_count);  // all bits of an address of 48
+    if (cell.tag != tag) cell = Cell{.tag = tag};
+    touch<write>(cell, at, code);
   }
 }
 
-inline void AccessChecker::access(const void* pointer, std::size_t bytes, bool write, const void* code) {
+template <bool write>
+[[gnu::noinline]] void AccessChecker::words(std::uintptr_t at, std::uintptr_t end, const void* code) {
+  for (; at < end; at += 4) word<write>(at, code);
+}
+
+template <bool write>
+RETORT_HOT void AccessChecker::access(const void* pointer, std::size_t bytes, const void* code) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   if (address - stack_low_ < stack_bytes_) return;
   const std::uintptr_t first = address & ~std::uintptr_t{3};
-  word(first, write, code);
-  for (std::uintptr_t at = first + 4; at < address + bytes; at += 4) word(at, write, code);
+  if (address + bytes <= first + 4)
+    word<write>(first, code);
+  else
+    words<write>(first, address + bytes, code);
 }
 
 std::string code_location(const void* code) {
@@ -149,14 +165,10 @@ std::string code_location(const void* code) {
 using retort::sim::active;
 
 namespace {
-// Functions of the standard library that the checker calls may be the copies compiled with the kernels, so it must not watch
-// itself.
-inline void note(const void* address, std::size_t bytes, bool write, const void* code) {
-  retort::sim::AccessChecker* checker = active;
-  if (checker == nullptr) return;
-  active = nullptr;
-  checker->access(address, bytes, write, code);
-  active = checker;
+// Functions of the standard library may be the copies compiled with the kernels and come back here, so this calls none.
+template <bool write>
+RETORT_HOT void note(const void* address, std::size_t bytes, const void* code) {
+  if (retort::sim::AccessChecker* checker = active) checker->access<write>(address, bytes, code);
 }
 }  // namespace
 
@@ -168,18 +180,18 @@ void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 
 #define RETORT_NOTE(bytes)                                                                                       \
-  void __tsan_read##bytes(void* address) { note(address, bytes, false, __builtin_return_address(0)); }           \
-  void __tsan_write##bytes(void* address) { note(address, bytes, true, __builtin_return_address(0)); }           \
-  void __tsan_unaligned_read##bytes(void* address) { note(address, bytes, false, __builtin_return_address(0)); } \
-  void __tsan_unaligned_write##bytes(void* address) { note(address, bytes, true, __builtin_return_address(0)); }
+  void __tsan_read##bytes(void* address) { note<false>(address, bytes, __builtin_return_address(0)); }           \
+  void __tsan_write##bytes(void* address) { note<true>(address, bytes, __builtin_return_address(0)); }           \
+  void __tsan_unaligned_read##bytes(void* address) { note<false>(address, bytes, __builtin_return_address(0)); } \
+  void __tsan_unaligned_write##bytes(void* address) { note<true>(address, bytes, __builtin_return_address(0)); }
 RETORT_NOTE(1)
 RETORT_NOTE(2)
 RETORT_NOTE(4)
 RETORT_NOTE(8)
 RETORT_NOTE(16)
 #undef RETORT_NOTE
-void __tsan_read_range(void* address, std::size_t bytes) { note(address, bytes, false, __builtin_return_address(0)); }
-void __tsan_write_range(void* address, std::size_t bytes) { note(address, bytes, true, __builtin_return_address(0)); }
+void __tsan_read_range(void* address, std::size_t bytes) { note<false>(address, bytes, __builtin_return_address(0)); }
+void __tsan_write_range(void* address, std::size_t bytes) { note<true>(address, bytes, __builtin_return_address(0)); }
 
 // Atomics of inline library code that happens to be compiled with the kernels (reference counts): always sequentially consistent.
 #define RETORT_ATOMICS(bits, T)                                                                                     \
@@ -202,3 +214,4 @@ RETORT_ATOMICS(64, std::int64_t)
 #undef RETORT_ATOMICS
 }
 #endif
+#undef RETORT_HOT

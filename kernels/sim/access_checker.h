@@ -22,11 +22,16 @@ class AccessChecker {
   /// On while this host thread is inside a kernel; off while it is in the simulator.
   void watch(bool on);
   void barrier() { ++epoch_; }
-  void warp_barrier(int warp) { ++warp_epoch_[static_cast<std::size_t>(warp)]; }
+  void warp_barrier(int warp) {
+    ++warp_epoch_[static_cast<std::size_t>(warp)];
+    now_ = warp_epoch_[static_cast<std::size_t>(warp_)];
+  }
   /// The thread that runs from now on, by its linear index, and its stack, which is nobody else's business.
   void thread_runs(int thread, std::uintptr_t stack_low, std::uintptr_t stack_high);
 
-  void access(const void* address, std::size_t bytes, bool write, const void* code);
+  /// One kind of access of the running thread; `code` is where in the program. Most of the simulator's time is spent here.
+  template <bool write>
+  void access(const void* address, std::size_t bytes, const void* code);
 
   /// What was found first: threads by linear index, and where in the program. `kind` is none when all is well.
   enum class Kind { none, race, uninitialised, out_of_bounds };
@@ -40,15 +45,21 @@ class AccessChecker {
   const Finding& finding() const { return finding_; }
 
  private:
-  struct Cell {
-    std::uintptr_t address = 0;    // of the word (only the table of global memory needs it)
+  struct alignas(32) Cell {
+    std::uint32_t tag = 0;         // which word's it is (only the table of global memory needs it)
     std::uint32_t written_in = 0;  // serial number of the block that wrote it
     std::uint32_t write_epoch = 0, write_warp_epoch = 0, read_epoch = 0, read_warp_epoch = 0;
-    std::int16_t writer = 0, reader = 0, reader_warp = 0;  // reader -1: several threads; reader_warp -1: several warps
+    std::int16_t writer = 0, reader = 0;  // reader -1: several threads
+    std::int8_t reader_warp = 0;          // -1: several warps
     bool exempt = false;
   };
-  void word(std::uintptr_t at, bool write, const void* code);
-  void touch(Cell& cell, bool write, std::uintptr_t address, const void* code);
+  static_assert(sizeof(Cell) == 32);
+  template <bool write>
+  void word(std::uintptr_t at, const void* code);
+  template <bool write>
+  void words(std::uintptr_t at, std::uintptr_t end, const void* code);
+  template <bool write>
+  void touch(Cell& cell, std::uintptr_t address, const void* code);
   void report(Kind kind, bool write, bool other_wrote, int other, std::uintptr_t address, const void* code);
 
   std::uintptr_t static_low_ = 0, static_bytes_ = 0, dynamic_low_ = 0, dynamic_bytes_ = 0, dynamic_capacity_ = 0;
@@ -56,7 +67,7 @@ class AccessChecker {
   int thread_ = 0, warp_ = 0;
   std::uint32_t serial_ = 0, epoch_ = 0;
   std::vector<std::uint32_t> warp_epoch_;
-  const std::uint32_t* now_ = nullptr;  // the running thread's warp epoch
+  std::uint32_t now_ = 0;  // the running thread's warp epoch
   std::vector<Cell> static_cells_, dynamic_cells_, global_cells_;
   Finding finding_;
 };
