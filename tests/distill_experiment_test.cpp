@@ -222,7 +222,7 @@ TEST_CASE("the experiments that come with the program can be planned at every ef
       if (experiment.name == "lambda") CHECK(plan.keys == std::vector<std::string>{"method", "lambda"});
     }
   }
-  CHECK(experiments == 11);
+  CHECK(experiments == 13);
 }
 
 TEST_CASE("a grid killed at random steps and restarted ends in the tables of an undisturbed one, byte for byte") {
