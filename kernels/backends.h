@@ -3,7 +3,9 @@
 #pragma once
 
 #include "retort/kernels/device.h"
+#include "retort/kernels/queue.h"
 
+#include <memory>
 #include <string>
 
 namespace retort {
@@ -15,7 +17,8 @@ const DeviceMemory& host_memory();
 bool cuda_available();
 std::string cuda_describe();
 const DeviceMemory& cuda_memory();  ///< throws DeviceError when not available
-void register_cuda_kernels();       ///< only called when available
+std::unique_ptr<Queue> make_cuda_queue();
+void register_cuda_kernels();  ///< only called when available
 
 // kernels/vendor, or kernels/stub/cudnn.cpp and cublas.cpp. Registration is only called after register_cuda_kernels.
 std::string cudnn_describe();  ///< e.g. "cuDNN 9.19.0", "no cuDNN"
@@ -27,6 +30,7 @@ void register_cublas_kernels();
 bool cuda_sim_available();
 std::string cuda_sim_describe();
 const DeviceMemory& cuda_sim_memory();
+std::unique_ptr<Queue> make_cuda_sim_queue();
 void register_cuda_sim_kernels();
 
 // Implementations for Device::cpu

@@ -38,6 +38,10 @@ void register_optimizer();
 template <Device>
 void register_recurrent();
 
+/// Any kernel of this build: does the GPU have code for it?
+template <Device>
+const void* some_kernel();
+
 /// All of them, for Device::cuda (kernels/cuda/backend.cpp) or Device::cuda_sim (kernels/sim/backend.cpp).
 template <Device device>
 void register_gpu_kernels() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "retort/kernels/check.h"
+#include "retort/kernels/stream.h"
 
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <string_view>
 #include <utility>
@@ -52,14 +54,16 @@ class CudaHandle {
   Handle handle_ = nullptr;
 };
 
+using CudaStream = CudaHandle<cudaStream_t, cudaStreamDestroy>;
 using CudaEvent = CudaHandle<cudaEvent_t, cudaEventDestroy>;
 using CudaGraph = CudaHandle<cudaGraph_t, cudaGraphDestroy>;
 using CudaGraphExec = CudaHandle<cudaGraphExec_t, cudaGraphExecDestroy>;
 using PinnedMemory = CudaHandle<void*, cudaFreeHost>;  ///< page-locked host memory, for copies
 
+/// For order only; it keeps no time.
 inline CudaEvent make_event() {
   cudaEvent_t event = nullptr;
-  cuda_check(cudaEventCreate(&event), "cudaEventCreate");
+  cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
   return CudaEvent(event);
 }
 
@@ -68,5 +72,18 @@ inline PinnedMemory make_pinned(std::size_t bytes) {
   cuda_check(cudaMallocHost(&pointer, bytes), "cudaMallocHost", "page-locked staging memory");
   return PinnedMemory(pointer);
 }
+
+/// Where kernels and library calls of `stream` go.
+inline cudaStream_t cuda_stream(const Stream& stream) { return static_cast<cudaStream_t>(stream.queue().native()); }
+
+/// Names what is launched in its scope for Nsight Systems; without a profiler it is two calls that return at once. In a replayed
+/// graph the launches have their own names there.
+class OpRange {
+ public:
+  explicit OpRange(const char* name) { nvtxRangePushA(name); }
+  ~OpRange() { nvtxRangePop(); }
+  OpRange(const OpRange&) = delete;
+  OpRange& operator=(const OpRange&) = delete;
+};
 
 }  // namespace retort

@@ -13,6 +13,7 @@
 
 #include <cuda_runtime.h>
 #else
+#include "retort/kernels/sim/queue.h"
 #include "retort/kernels/sim/runtime.h"
 #endif
 
@@ -40,30 +41,38 @@ struct LaunchConfig {
 /// Runs `kernel` with `arguments`, converted to its parameters' types. Throws DeviceError when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const LaunchConfig& config, void (*kernel)(Parameters...), Arguments... arguments) {
-  std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
 #if defined(__CUDACC__)
+  std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
   const auto entry = reinterpret_cast<const void*>(kernel);
+  const OpRange range(config.name);
   if (config.shared_bytes > 48 * 1024)
     cuda_check(cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(config.shared_bytes)),
                "cudaFuncSetAttribute", config.name);
   const cudaError_t result = std::apply(
       [&](Parameters&... value) {
         void* pointers[] = {&value...};
-        return cudaLaunchKernel(entry, config.grid, config.block, pointers, config.shared_bytes, cudaStreamPerThread);
+        return cudaLaunchKernel(entry, config.grid, config.block, pointers, config.shared_bytes, cuda_stream(config.stream));
       },
       values);
   cuda_check(result, "cudaLaunchKernel", config.name);
 #else
   struct Call {
     void (*kernel)(Parameters...);
-    std::tuple<Parameters...>* values;
+    std::tuple<Parameters...> values;
   };
-  const Call call{kernel, &values};
+  const Call call{kernel, {static_cast<Parameters>(arguments)...}};
   const auto body = [](const void* pointer) {
     const Call& in = *static_cast<const Call*>(pointer);
-    std::apply(in.kernel, *in.values);
+    std::apply(in.kernel, in.values);
   };
-  sim::run(config.stream.threads(), {config.name, config.grid, config.block, config.shared_bytes, body, &call});
+  sim::Launch job{config.name, config.grid, config.block, config.shared_bytes, body, &call};
+  if (!sim::is_captured(config.stream.queue())) {
+    sim::run(config.stream.threads(), job);
+    return;
+  }
+  const auto kept = std::make_shared<const Call>(call);
+  job.arguments = kept.get();
+  sim::keep(config.stream.queue(), config.stream.threads(), job, kept);
 #endif
 }
 

@@ -112,6 +112,11 @@ void advance(Stream& stream, std::int32_t* step) {
 }  // namespace
 
 template <>
+const void* some_kernel<this_device>() {
+  return reinterpret_cast<const void*>(advance_kernel);
+}
+
+template <>
 void register_optimizer<this_device>() {
   KernelTable<OptimizerKernels>::instance().add(this_device, "cuda", 10, {adam_ema, sgd, ema, advance});
 }

@@ -7,6 +7,7 @@
 
 #include "retort/kernels/check.h"
 #include "retort/kernels/sim/access_checker.h"
+#include "retort/kernels/sim/faults.h"
 #include "retort/kernels/thread_team.h"
 
 #include <boost/context/fiber.hpp>
@@ -522,6 +523,7 @@ bool checks_accesses() { return has_checker; }
 
 void run(ThreadTeam& team, const Launch& launch) {
   check_launch(launch);
+  count_launch(launch.name);
   const std::int64_t blocks = std::int64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   std::atomic<bool> failed = false;
   std::mutex mutex;

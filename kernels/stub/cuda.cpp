@@ -11,6 +11,8 @@ std::string cuda_describe() { return "cuda: not in this build (configure with -D
 
 const DeviceMemory& cuda_memory() { fail<DeviceError>("built without CUDA: configure with -DRETORT_CUDA=ON"); }
 
+std::unique_ptr<Queue> make_cuda_queue() { fail<DeviceError>("built without CUDA: configure with -DRETORT_CUDA=ON"); }
+
 void register_cuda_kernels() {}
 
 std::optional<double> gpu_joules() { return std::nullopt; }

@@ -10,6 +10,10 @@ std::string cuda_sim_describe() { return "cuda_sim: not in this build (configure
 
 const DeviceMemory& cuda_sim_memory() { fail<DeviceError>("built without the kernel simulator: configure with -DRETORT_SIM=ON"); }
 
+std::unique_ptr<Queue> make_cuda_sim_queue() {
+  fail<DeviceError>("built without the kernel simulator: configure with -DRETORT_SIM=ON");
+}
+
 void register_cuda_sim_kernels() {}
 
 }  // namespace retort
