@@ -2,15 +2,19 @@
 // objects of the graph, the gradient mode and the random state. There is no global one: `Context ctx; Tensor::zeros(ctx, ...)`.
 #pragma once
 
-#include "retort/core/storage.h"
+#include "retort/core/lane.h"
 #include "retort/kernels/philox.h"
-#include "retort/kernels/stream.h"
 
 #include <cstdint>
 #include <memory>
 #include <memory_resource>
+#include <vector>
 
 namespace retort {
+
+namespace detail {
+struct TensorImpl;
+}
 
 /// Belongs to one host thread and must outlive its tensors (it ends the program with a message otherwise).
 class Context {
@@ -21,9 +25,17 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  Device device() const { return stream_.device(); }
-  Stream& stream() { return stream_; }
-  Arena& arena() { return arena_; }
+  Device device() const { return main_.stream.device(); }
+  /// Of the lane in use: the context's own, unless a Branch or a StepGraph has put another in its place.
+  Stream& stream() { return lane_->stream; }
+  Arena& arena() { return lane_->arena; }
+  Lane& lane() { return *lane_; }
+  /// The lane beside the one in use; null when there is none, on a device with one queue or in a side lane.
+  Lane* side_lane();
+  /// Another lane in the same queue, for a StepGraph. What was borrowed stays with the context after it is given back, because
+  /// tensors may still live there.
+  Lane& borrow_lane();
+  void give_back(Lane& lane) noexcept;
 
   /// Memory for graph nodes and tensor headers; keeps what it gets, so a repeated step does not reach the heap.
   std::pmr::memory_resource* pool() { return &pool_; }
@@ -46,15 +58,35 @@ class Context {
     return key;
   }
 
-  void synchronize() { stream_.synchronize(); }
+  void synchronize() { stream().synchronize(); }
+
+  /// A scalar 1, made once: every backward begins with it. See Tensor::backward.
+  std::shared_ptr<detail::TensorImpl>& one() { return one_; }
 
  private:
-  Stream stream_;
-  Arena arena_;
+  friend class LaneScope;
+
+  Lane main_;
+  Lane* lane_ = &main_;
+  std::vector<std::unique_ptr<Lane>> borrowed_, spare_;
   std::pmr::unsynchronized_pool_resource pool_;
   bool grad_enabled_ = true;
   std::uint64_t nodes_ = 0;
   PhiloxKey random_;
+  std::shared_ptr<detail::TensorImpl> one_;
+};
+
+/// Work in the guard's scope goes to another lane.
+class LaneScope {
+ public:
+  LaneScope(Context& context, Lane& lane) : context_(context), before_(context.lane_) { context.lane_ = &lane; }
+  ~LaneScope() { context_.lane_ = before_; }
+  LaneScope(const LaneScope&) = delete;
+  LaneScope& operator=(const LaneScope&) = delete;
+
+ private:
+  Context& context_;
+  Lane* before_;
 };
 
 /// Operations inside the guard's scope record no graph: evaluation, teachers, updates of weights.

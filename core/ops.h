@@ -52,6 +52,23 @@ Tensor concat(std::span<const Tensor> inputs, int dimension);
 /// Rows index[i] of a float32 or int32 tensor, along dimension 0. No gradient. index: int32 (rows), trusted to be in range.
 Tensor gather(const Tensor& from, const Tensor& index);
 
+// ---- batches (core/ops/batch.cpp); no gradients ----
+
+/// Windows, or whatever a row is, with two labels each: float32 (N, ...), int32 (N) twice.
+struct LabelledRows {
+  Tensor rows, labels1, labels2;
+};
+/// Which rows make which batch, on the device: batch b is rows order[b * stride], ... of the data; `counter` (int32, one element)
+/// holds the b whose turn it is.
+struct BatchOrder {
+  Tensor order, counter;
+  std::int64_t stride = 1;
+};
+/// The first `rows` (at most stride) of the batch whose turn it is. The order is trusted to be in range.
+LabelledRows gather_batch(const LabelledRows& data, const BatchOrder& order, std::int64_t rows);
+/// history[counter] = values, and it is the next batch's turn. values: (n), history: (batches, n).
+void record_(const Tensor& values, const Tensor& history, const Tensor& counter);
+
 // ---- sequences (core/ops/recurrent.cpp); time-major: (steps, rows, features) ----
 
 /// Dimension order[i] of x, (a, b, c), becomes dimension i: windows (N, C, T) in the order {2, 0, 1} are a sequence (T, N, C).

@@ -23,24 +23,28 @@ void* Arena::allocate(std::size_t bytes, std::size_t& capacity) {
   const int index = size_class(bytes);
   check(index < classes, "arena: {} bytes is more than any device has", bytes);
   capacity = class_bytes(index);
-  in_use_ += capacity;
   auto& blocks = free_[static_cast<std::size_t>(index)];
   if (!blocks.empty()) {
     void* block = blocks.back();
     blocks.pop_back();
+    in_use_ += capacity;
     return block;
   }
+  check<DeviceError>(!frozen_,
+                     "arena: a step that is captured asks for {} bytes more than its earlier runs needed; it must be the "
+                     "same step every time",
+                     bytes);
+  ++allocations_;
+  void* block = nullptr;
   try {
-    ++allocations_;
-    void* block = memory_.allocate(capacity);
-    reserved_ += capacity;
-    return block;
+    block = memory_.allocate(capacity);
   } catch (const DeviceError&) {
     trim();  // blocks of other sizes may be lying about
-    void* block = memory_.allocate(capacity);
-    reserved_ += capacity;
-    return block;
+    block = memory_.allocate(capacity);
   }
+  reserved_ += capacity;
+  in_use_ += capacity;
+  return block;
 }
 
 void Arena::release(void* block, std::size_t capacity) noexcept {

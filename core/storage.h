@@ -25,6 +25,9 @@ class Arena {
   void* allocate(std::size_t bytes, std::size_t& capacity);
   void release(void* block, std::size_t capacity) noexcept;
 
+  /// While frozen, only free blocks are handed out; when there is none that fits, DeviceError.
+  void freeze(bool frozen) { frozen_ = frozen; }
+
   /// Returns all free blocks to the device.
   void trim() noexcept;
 
@@ -42,6 +45,7 @@ class Arena {
   std::array<std::vector<void*>, classes> free_;
   std::size_t reserved_ = 0, in_use_ = 0;
   std::uint64_t allocations_ = 0;
+  bool frozen_ = false;
 };
 
 /// One block of device memory, shared by a tensor and its views. `version` counts the times it was opened for writing, which is how

@@ -26,8 +26,6 @@ std::shared_ptr<TensorImpl> make_impl(Context& context, std::shared_ptr<Storage>
 
 std::byte* address(const TensorImpl& impl) { return static_cast<std::byte*>(impl.storage->data) + impl.offset * 4; }
 
-const DeviceMemory& memory_of(const Tensor& tensor) { return tensor.context().arena().device_memory(); }
-
 void expect_type(const Tensor& tensor, DType wanted) {
   check(tensor.dtype() == wanted, "tensor: {} is used as {}", tensor, name(wanted));
 }
@@ -57,7 +55,6 @@ Tensor Tensor::zeros(Context& context, const Shape& shape, DType dtype) {
 }
 
 Tensor Tensor::full(Context& context, const Shape& shape, float value) {
-  if (shape.count() == 1) return from(context, shape, std::span(&value, 1));  // every backward begins so: keep off the heap
   return from(context, shape, std::vector<float>(static_cast<std::size_t>(shape.count()), value));
 }
 
@@ -118,20 +115,20 @@ std::int32_t* Tensor::mutable_ints() const {
 
 std::vector<float> Tensor::to_vector() const {
   std::vector<float> values(static_cast<std::size_t>(count()));
-  memory_of(*this).copy_to_host(values.data(), data(), values.size() * item_size);
+  stream().copy_to_host(values.data(), data(), values.size() * item_size);
   return values;
 }
 
 std::vector<std::int32_t> Tensor::to_ints() const {
   std::vector<std::int32_t> values(static_cast<std::size_t>(count()));
-  memory_of(*this).copy_to_host(values.data(), ints(), values.size() * item_size);
+  stream().copy_to_host(values.data(), ints(), values.size() * item_size);
   return values;
 }
 
 float Tensor::item() const {
   check(count() == 1, "item: the tensor has shape {}, not one element", shape().str());
   float value = NAN;
-  memory_of(*this).copy_to_host(&value, data(), sizeof value);
+  stream().copy_to_host(&value, data(), sizeof value);
   return value;
 }
 
@@ -139,24 +136,24 @@ void Tensor::copy_from(const Tensor& other) const {
   check(&context() == &other.context(), "copy_from: {} and {} belong to different contexts", *this, other);
   check(shape() == other.shape() && dtype() == other.dtype(), "copy_from: {} into {}", other, *this);
   ++impl_->storage->version;
-  memory_of(*this).copy(address(*impl_), address(*other.impl_), static_cast<std::size_t>(count()) * item_size);
+  stream().copy(address(*impl_), address(*other.impl_), static_cast<std::size_t>(count()) * item_size);
 }
 
 void Tensor::copy_from_host(std::span<const float> values) const {
   expect_count(shape(), values.size());
-  memory_of(*this).copy_from_host(mutable_data(), values.data(), values.size_bytes());
+  stream().copy_from_host(mutable_data(), values.data(), values.size_bytes());
 }
 
 void Tensor::copy_from_host(std::span<const std::int32_t> values) const {
   expect_count(shape(), values.size());
-  memory_of(*this).copy_from_host(mutable_ints(), values.data(), values.size_bytes());
+  stream().copy_from_host(mutable_ints(), values.data(), values.size_bytes());
 }
 
 void Tensor::zero() const {
   ++impl_->storage->version;
   auto* const bytes = address(*impl_);
   const std::int64_t size = count() * static_cast<std::int64_t>(item_size);
-  if (device() != Device::cpu) return memory_of(*this).fill_zero(bytes, static_cast<std::size_t>(size));
+  if (device() != Device::cpu) return stream().fill_zero(bytes, static_cast<std::size_t>(size));
   // All gradients of a model are megabytes: that is work for the team, like any kernel's.
   stream().threads().for_ranges(size, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
     std::memset(bytes + begin, 0, static_cast<std::size_t>(end - begin));
@@ -203,7 +200,10 @@ void Tensor::move_into(const Tensor& target, std::int64_t offset) const {
 
 void Tensor::backward(bool retain_graph) const {
   check(count() == 1, "backward: {} is not a scalar; give the gradient of every element", *this);
-  autograd::backward(*this, Tensor::full(context(), shape(), 1.0f), retain_graph);
+  // Made once and kept: a step that is captured cannot copy from the host.
+  auto& one = context().one();
+  if (!one) one = Tensor::full(context(), Shape{}, 1.0f).impl();
+  autograd::backward(*this, Tensor(one).alias(0, shape()), retain_graph);
 }
 
 void Tensor::backward(const Tensor& gradient, bool retain_graph) const { autograd::backward(*this, gradient, retain_graph); }

@@ -25,12 +25,14 @@ class Loader {
   std::span<const std::int32_t> next();
 
   void start_epoch(std::int64_t epoch);
+  std::span<const std::int32_t> order() const { return order_; }  ///< all windows of this epoch, batch after batch
   Cursor cursor() const { return cursor_; }
   void restore(const Cursor& cursor);  ///< throws InputError when the cursor does not fit these windows
 
   std::int64_t size() const { return static_cast<std::int64_t>(indices_.size()); }
   std::int32_t batch() const { return batch_; }
   std::int64_t batches_per_epoch() const { return (size() + batch_ - 1) / batch_; }
+  std::int64_t batches_given() const { return (cursor_.position + batch_ - 1) / batch_; }  ///< in this epoch
 
  private:
   std::vector<std::int32_t> indices_, order_;

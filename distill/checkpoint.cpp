@@ -66,7 +66,7 @@ void Trainer::write_checkpoint() {
   log_->flush();  // the log may be ahead of the checkpoint, never behind it
   std::vector<nn::NamedTensor> tensors;
   state_->append_to(tensors);
-  tensors.push_back({"epoch.losses", epoch_losses_});
+  tensors.push_back({"epoch.losses", feed_.history()});
   tensors.push_back({"epoch.confusion1", confusion1_});
   tensors.push_back({"epoch.confusion2", confusion2_});
   const auto cursor = loader_->cursor();
@@ -103,6 +103,7 @@ void Trainer::resume() {
     p.at("has_best").get_to(has_best);
     check<InputError>(position_.stage >= 0 && position_.stage < static_cast<std::int64_t>(stages_.size()),
                       "{}: stage {} of a method with {}", path.string(), position_.stage, stages_.size());
+    graph_.reset();
     state_ = std::make_unique<TrainingState>(context_, config_, model_spec(info_, config_.seed),
                                              stages_[static_cast<std::size_t>(position_.stage)]);
     p.at("best_score").get_to(position_.best_score);
@@ -112,7 +113,7 @@ void Trainer::resume() {
   if (has_best) state_->keep_best();
   std::vector<nn::NamedTensor> tensors;
   state_->append_to(tensors);
-  tensors.push_back({"epoch.losses", epoch_losses_});
+  tensors.push_back({"epoch.losses", feed_.history()});
   tensors.push_back({"epoch.confusion1", confusion1_});
   tensors.push_back({"epoch.confusion2", confusion2_});
   read_tensors(file, tensors);

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t evaluation_batch = 256;
 constexpr double checkpoint_seconds = 20;  ///< what a power cut may cost, at most, in epochs shorter than that
-constexpr std::int64_t values = 5;         ///< logged losses a step
+constexpr double publish_seconds = 5;      ///< a longer epoch shows its losses this often
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -60,6 +60,7 @@ Trainer::Trainer(Context& context, const WindowSet& windows, const RunConfig& co
       split_(run_split(windows, config)),
       data_(context, windows, std::max(config.batch, evaluation_batch)),
       loader_(std::make_unique<Loader>(split_.train, static_cast<std::int32_t>(config.batch), config.shuffle, config.seed)),
+      feed_(data_, loader_->size(), config.batch),
       energy_(context.device()) {
   begin_stage();
   clear_epoch();
@@ -70,19 +71,19 @@ void Trainer::begin_stage() {
   auto next = std::make_unique<TrainingState>(context_, config_, model_spec(info_, config_.seed),
                                               stages_[static_cast<std::size_t>(position_.stage)]);
   if (position_.stage > 0) next->teach_from(*state_);
+  graph_.reset();
   state_ = std::move(next);
   position_.best_score = -1;
   loader_->start_epoch(position_.epoch);
 }
 
 void Trainer::clear_epoch() {
-  if (!epoch_losses_.defined()) {
-    epoch_losses_ = Tensor::zeros(context_, {steps_per_epoch(), values});
+  if (!confusion1_.defined()) {
     const auto [outputs1, outputs2] = state_->model().outputs();
     confusion1_ = Tensor::zeros(context_, {outputs1, outputs1}, DType::i32);
     confusion2_ = Tensor::zeros(context_, {outputs2, outputs2}, DType::i32);
   }
-  epoch_losses_.zero();
+  feed_.history().zero();
   confusion1_.zero();
   confusion2_.zero();
 }
@@ -101,18 +102,12 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
   energy_.lap();  // nothing that came before counts
   double saved = now(), begun = now();
   while (position_.epoch < total_epochs() && !out_of_steps()) {
-    while (!out_of_steps()) {
-      const auto indices = loader_->next();
-      if (indices.empty()) break;
-      train_step(indices);
-      if (stop.load(std::memory_order_relaxed)) {
-        position_.seconds += now() - begun;
-        position_.energy = joined(position_.energy, energy_.lap());
-        save_checkpoint();
-        return End::interrupted;
-      }
+    if (train_epoch(stop) == End::interrupted) {
+      position_.seconds += now() - begun;
+      position_.energy = joined(position_.energy, energy_.lap());
+      save_checkpoint();
+      return End::interrupted;
     }
-    context_.synchronize();
     finish_epoch(now() - begun);
     begun = now();
     if (position_.epoch % config_.epochs == 0 && position_.epoch < total_epochs() && !out_of_steps()) {
@@ -129,30 +124,67 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
   return End::finished;
 }
 
-void Trainer::train_step(std::span<const std::int32_t> indices) {
-  const std::int64_t in_epoch = (loader_->cursor().position - 1) / loader_->batch();
-  const Batch batch = data_.gather(indices);
-  const StepLosses losses = state_->step(batch);
-  ++position_.step;
-  energy_.tick();
-  epoch_losses_.alias(in_epoch * values, {values}).copy_from(losses.values);
-  ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
-  ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
-  if (observer.tick) observer.tick(in_epoch + 1, steps_per_epoch());
-  if (config_.log_every == 0 || position_.step % config_.log_every != 0) return;
-  const auto v = losses.values.to_vector();
-  const StepRecord record{position_.step, position_.epoch + 1, v[0], v[1], v[2], v[3], v[4], position_.stage + 1};
-  log_->append(record);
-  if (observer.step) observer.step(record);
+/// From the loader's cursor to the epoch's end, the limit of steps, or `stop`.
+Trainer::End Trainer::train_epoch(const std::atomic<bool>& stop) {
+  feed_.start(loader_->order(), loader_->batches_given());
+  published_ = loader_->batches_given();
+  published_at_ = now();
+  if (!graph_) graph_.emplace(context_, use_graph);
+  while (!out_of_steps()) {
+    const auto rows = static_cast<std::int64_t>(loader_->next().size());
+    if (rows == 0) break;
+    train_step(rows);
+    ++position_.step;
+    energy_.tick();
+    if (observer.tick) observer.tick(loader_->batches_given(), steps_per_epoch());
+    const bool stopped = stop.load(std::memory_order_relaxed);
+    if (stopped || now() - published_at_ > publish_seconds) publish_losses();
+    if (stopped) return End::interrupted;
+  }
+  context_.synchronize();
+  return End::finished;
+}
+
+/// Everything that a step does, and nothing that must be done on the host: a replay does it all again for the next batch.
+void Trainer::train_step(std::int64_t rows) {
+  const auto step = [&] {
+    const Batch batch = feed_.next(rows);
+    const StepLosses losses = state_->step(batch);
+    ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
+    ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
+    feed_.record(losses.values);
+  };
+  if (rows == loader_->batch())
+    graph_->run(step);
+  else
+    step();  // the last batch of an epoch may be short, and is another step
+}
+
+/// Brings the epoch's losses to the host, all of them in one copy, and logs those that are new.
+std::vector<float> Trainer::publish_losses() {
+  auto losses = feed_.history().to_vector();
+  const std::int64_t given = loader_->batches_given();
+  for (; published_ < given; ++published_) {
+    const float* v = losses.data() + published_ * BatchFeed::values;
+    const std::int64_t step = position_.step - given + published_ + 1;
+    check(std::isfinite(v[0]), "training diverged: the loss of step {}, in epoch {}, is {}; try a smaller --lr (it is {})", step,
+          position_.epoch + 1, v[0], config_.lr);
+    if (config_.log_every == 0 || step % config_.log_every != 0) continue;
+    const StepRecord record{step, position_.epoch + 1, v[0], v[1], v[2], v[3], v[4], position_.stage + 1};
+    log_->append(record);
+    if (observer.step) observer.step(record);
+  }
+  published_at_ = now();
+  return losses;
 }
 
 void Trainer::finish_epoch(double seconds) {
-  const auto losses = epoch_losses_.to_vector();
+  const auto losses = publish_losses();
   const std::int64_t trained = loader_->cursor().position;
   double train_loss = 0;
   for (std::int64_t done = 0, step = 0; done < trained; ++step) {
     const std::int64_t size = std::min<std::int64_t>(loader_->batch(), trained - done);
-    train_loss += static_cast<double>(losses[static_cast<std::size_t>(step * values)]) * static_cast<double>(size);
+    train_loss += static_cast<double>(losses[static_cast<std::size_t>(step * BatchFeed::values)]) * static_cast<double>(size);
     done += size;
   }
   EpochRecord record;
@@ -160,8 +192,6 @@ void Trainer::finish_epoch(double seconds) {
   record.step = position_.step;
   record.stage = position_.stage + 1;
   record.train_loss = train_loss / static_cast<double>(trained);
-  check(std::isfinite(record.train_loss), "training diverged: the loss of epoch {} is {}; try a smaller --lr (it is {})",
-        record.epoch, record.train_loss, config_.lr);
   record.train_acc1 = task_metrics(std::span<const std::int32_t>(confusion1_.to_ints()), confusion1_.shape()[0]).accuracy;
   record.train_acc2 = task_metrics(std::span<const std::int32_t>(confusion2_.to_ints()), confusion2_.shape()[0]).accuracy;
   record.val_loss = record.val_acc1 = record.val_acc2 = std::nan("");

@@ -2,6 +2,7 @@
 // at any step and taken up again bit for bit.
 #pragma once
 
+#include "retort/core/step_graph.h"
 #include "retort/data/loader.h"
 #include "retort/data/split.h"
 #include "retort/distill/batches.h"
@@ -20,9 +21,10 @@ Split run_split(const WindowSet& windows, const RunConfig& config);
 
 /// What a progress bar wants to know.
 struct TrainingObserver {
-  /// After steps whose losses were read back (every config.log_every).
+  /// Of the steps that are logged (every config.log_every), when their losses have come to the host: at the epoch's end, and in
+  /// long epochs every few seconds.
   std::function<void(const StepRecord&)> step;
-  /// After every step: how far the epoch is.
+  /// After every step was given to the device: how far the epoch is.
   std::function<void(std::int64_t step, std::int64_t steps)> tick;
   std::function<void(const EpochRecord&)> epoch;
 };
@@ -43,6 +45,8 @@ class Trainer {
   End run(const std::atomic<bool>& stop);
 
   TrainingObserver observer;
+  /// Steps are captured and replayed where the device can. The numbers are the same without, bit for bit.
+  bool use_graph = true;
 
   const Split& split() const { return split_; }
   TrainingState& state() { return *state_; }
@@ -51,6 +55,8 @@ class Trainer {
   std::int64_t epochs_done() const { return position_.epoch; }
   std::int64_t steps_done() const { return position_.step; }
   std::int64_t steps_per_epoch() const { return loader_->batches_per_epoch(); }
+  /// Whether the last full batch was a replay.
+  bool replaying() const { return graph_ && graph_->captured(); }
 
  private:
   /// Where the run stands; saved in the checkpoint's metadata.
@@ -64,7 +70,9 @@ class Trainer {
 
   void begin_stage();
   void clear_epoch();
-  void train_step(std::span<const std::int32_t> indices);
+  End train_epoch(const std::atomic<bool>& stop);
+  void train_step(std::int64_t rows);
+  std::vector<float> publish_losses();
   void finish_epoch(double seconds);
   bool improves(const EpochRecord& record);
   void save_checkpoint();   ///< and the weights beside it
@@ -83,11 +91,15 @@ class Trainer {
   Split split_;
   DeviceData data_;
   std::unique_ptr<Loader> loader_;
+  BatchFeed feed_;  ///< its history: losses of the current epoch's steps
   std::unique_ptr<TrainingState> state_;
+  std::optional<StepGraph> graph_;  ///< of this stage's step
   std::optional<MetricsLog> log_;
   Position position_;
   EnergyMeter energy_;
-  Tensor epoch_losses_, confusion1_, confusion2_;  ///< of the current epoch: (steps, 5), counts of training predictions
+  Tensor confusion1_, confusion2_;  ///< of the current epoch's training predictions
+  std::int64_t published_ = 0;      ///< steps of the current epoch whose losses have come to the host
+  double published_at_ = 0;
 };
 
 }  // namespace retort

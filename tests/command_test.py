@@ -342,6 +342,36 @@ class Interrupted(Scratch):
             self.assertEqual(before[name], after[name], name)
 
 
+class DeviceTrouble(Scratch):
+    """A simulated GPU that runs out of memory, or whose kernel fails: one line, exit code 3, and a run that can go on."""
+
+    def test_out_of_memory_and_a_failed_kernel(self):
+        info = self.ok("info").stdout
+        if "cuda_sim  available" not in info:
+            self.skipTest("this build has no kernel simulator")
+        _, data = self.make_data("sleep", 6, 3)
+        options = ["--data", data, "--device", "cuda_sim", "--epochs", 2, "--method", "multi-task", "--train-fraction", 0.5, "--log-every", 1, *SMALL]
+        whole, out = self.path("whole"), self.path("failed")
+        self.ok("train", "--out", whole, *options)
+        self.fails("train", "--out", self.path("none"), *options, code=3, says=["out of memory", "asked for", "free"],
+                   env={**os.environ, "RETORT_SIM_MEMORY": "1000000"})
+        self.assertFalse(os.path.exists(self.path("none")))
+        result = retort("train", "--out", out, *options, env={**os.environ, "RETORT_SIM_FAULT": "120"})
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertEqual([line for line in result.stderr.splitlines() if line.startswith("retort: ")], result.stderr.splitlines()[-1:])
+        self.assertIn("illegal address", result.stderr)
+        self.all_whole(out)
+        self.ok("train", "--resume", "--out", out, "--no-graph")
+        self.same_results(whole, out)
+
+    def test_no_gpu(self):
+        if "cuda      available" in self.ok("info").stdout:
+            self.skipTest("this machine has a GPU")
+        _, data = self.make_data("sleep", 6, 3)
+        self.fails("train", "--out", self.path("gpu"), "--data", data, "--device", "cuda", code=3, says=["CUDA"])
+        self.assertFalse(os.path.exists(self.path("gpu")))
+
+
 class PythonPackage(Scratch):
     """Our files in the hands of the Python package `safetensors`."""
 

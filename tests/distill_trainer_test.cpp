@@ -1,99 +1,22 @@
 // The training loop: it learns, repeats itself bit for bit, and can be stopped and resumed at any step without a trace.
-#include "retort/distill/trainer.h"
-
-#include "catch.h"
-#include "retort/core/file.h"
 #include "retort/core/random.h"
-#include "retort/distill/presets.h"
-#include "toy_windows.h"
+#include "toy_runs.h"
 
-#include <filesystem>
 #include <random>
-#include <unistd.h>
 
 using namespace retort;
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
-namespace {
-
-/// A directory of its own, removed at the end.
-struct Scratch {
-  fs::path path = fs::temp_directory_path() / fmt::format("retort-trainer-{}-{}", ::getpid(), counter()++);
-  Scratch() { fs::create_directories(path); }
-  ~Scratch() { fs::remove_all(path); }
-  static int& counter() {
-    static int n = 0;
-    return n;
-  }
-};
-
-RunConfig toy_config(const std::string& method) {
-  RunConfig config = default_config("strict", method);
-  config.epochs = 3;
-  config.batch = 16;
-  config.seed = 5;
-  config.split = "stratified";
-  config.log_every = 2;
-  config.threads = 1;
-  config.data.path = "toy";
-  return config;
-}
-
-const std::atomic<bool> never{false};
-
-/// Trains to the end; with `stop_at` > 0 in two processes' worth of objects, the first interrupted after that step.
-void run(const WindowSet& windows, const RunConfig& config, const fs::path& directory, std::int64_t stop_at = 0) {
-  if (stop_at > 0) {
-    Context context(Device::cpu, static_cast<int>(config.threads));
-    Trainer trainer(context, windows, config, directory);
-    std::atomic<bool> stop{false};
-    trainer.observer.tick = [&](std::int64_t, std::int64_t) { stop = trainer.steps_done() >= stop_at; };
-    REQUIRE(trainer.run(stop) == Trainer::End::interrupted);
-    REQUIRE(trainer.steps_done() == stop_at);
-    REQUIRE_FALSE(fs::exists(directory / run_files::summary));
-  }
-  Context context(Device::cpu, static_cast<int>(config.threads));
-  Trainer trainer(context, windows, config, directory);
-  if (stop_at > 0) trainer.resume();
-  REQUIRE(trainer.run(never) == Trainer::End::finished);
-}
-
-/// metrics.jsonl without the one field that measures time.
-std::vector<std::string> log_without_seconds(const fs::path& directory) {
-  std::vector<std::string> lines;
-  std::istringstream text(read_file(directory / run_files::metrics));
-  for (std::string line; std::getline(text, line);) {
-    Json json = Json::parse(line);
-    json.erase("seconds");
-    lines.push_back(json.dump());
-  }
-  return lines;
-}
-
-void check_same_results(const fs::path& a, const fs::path& b) {
-  for (const char* file : {run_files::last, run_files::best, run_files::teacher}) {
-    INFO(file);
-    REQUIRE(fs::exists(a / file) == fs::exists(b / file));
-    if (fs::exists(a / file)) CHECK(read_file(a / file) == read_file(b / file));
-  }
-  CHECK(log_without_seconds(a) == log_without_seconds(b));
-  Json first = Json::parse(read_file(a / run_files::summary)), second = Json::parse(read_file(b / run_files::summary));
-  first.erase("train_seconds"), second.erase("train_seconds");
-  CHECK(first == second);
-}
-
-}  // namespace
-
 TEST_CASE("every method trains, lowers its loss and leaves a complete run directory") {
   const WindowSet windows = toy_windows(320, 3);
   for (const std::string& method : method_names()) {
     INFO(method);
-    Scratch scratch;
+    retort_test::TempDirectory scratch;
     RunConfig config = toy_config(method);
     config.epochs = 6;
-    run(windows, config, scratch.path / "run");
-    const RunRecord record = load_run(scratch.path / "run");
+    run(windows, config, scratch / "run");
+    const RunRecord record = load_run(scratch / "run");
     REQUIRE(record.finished());
     const auto per_stage = static_cast<std::size_t>(config.epochs);
     CHECK(record.epochs.size() == (method == "born-again" ? 2 : 1) * per_stage);
@@ -101,7 +24,7 @@ TEST_CASE("every method trains, lowers its loss and leaves a complete run direct
     // Four and two classes: guessing gives 25 and 50 %.
     CHECK(record.summary->best.test->task1.accuracy > 0.4);
     CHECK(record.summary->best.test->task2.accuracy > 0.6);
-    CHECK(fs::exists(scratch.path / "run" / run_files::teacher) == (method == "born-again" || method == "smooth-distill"));
+    CHECK(fs::exists(scratch / "run" / run_files::teacher) == (method == "born-again" || method == "smooth-distill"));
     CHECK(record.steps.front().loss > 0);
     const bool distils = method != "single-task" && method != "multi-task";
     CHECK((record.steps.back().kl1 > 0) == distils);
@@ -110,18 +33,18 @@ TEST_CASE("every method trains, lowers its loss and leaves a complete run direct
 
 TEST_CASE("the same seed gives the same bits, for any number of threads; another seed does not") {
   const WindowSet windows = toy_windows(200, 4);
-  Scratch scratch;
+  retort_test::TempDirectory scratch;
   RunConfig config = toy_config("smooth-distill");
-  run(windows, config, scratch.path / "a");
-  run(windows, config, scratch.path / "b");
-  check_same_results(scratch.path / "a", scratch.path / "b");
+  run(windows, config, scratch / "a");
+  run(windows, config, scratch / "b");
+  check_same_results(scratch / "a", scratch / "b");
   config.threads = 3;
-  run(windows, config, scratch.path / "threads");
-  CHECK(read_file(scratch.path / "a" / run_files::last) == read_file(scratch.path / "threads" / run_files::last));
+  run(windows, config, scratch / "threads");
+  CHECK(read_file(scratch / "a" / run_files::last) == read_file(scratch / "threads" / run_files::last));
   config.threads = 1;
   config.seed = 6;
-  run(windows, config, scratch.path / "seed");
-  CHECK(read_file(scratch.path / "a" / run_files::last) != read_file(scratch.path / "seed" / run_files::last));
+  run(windows, config, scratch / "seed");
+  CHECK(read_file(scratch / "a" / run_files::last) != read_file(scratch / "seed" / run_files::last));
 }
 
 TEST_CASE("a run stopped at a random step and resumed equals an uninterrupted one, bit for bit") {
@@ -132,35 +55,35 @@ TEST_CASE("a run stopped at a random step and resumed equals an uninterrupted on
   const std::vector<std::string> methods{"smooth-distill", "born-again", "sd-dropout", "cross-task", "single-task"};
   for (int trial = 0; trial < 10; ++trial) {
     const std::string& method = methods[static_cast<std::size_t>(trial) % methods.size()];
-    Scratch scratch;
+    retort_test::TempDirectory scratch;
     RunConfig config = toy_config(method);
     config.seed = static_cast<std::uint64_t>(trial);
     if (trial % 3 == 1) config.arch = "mtl-net-released";
     if (trial % 4 == 2) config.shuffle = false;
-    run(windows, config, scratch.path / "whole");
-    const auto steps = load_run(scratch.path / "whole").summary->steps;
+    run(windows, config, scratch / "whole");
+    const auto steps = load_run(scratch / "whole").summary->steps;
     const auto stop_at = static_cast<std::int64_t>(1 + random.below(static_cast<std::uint32_t>(steps - 1)));
     INFO(method << ", stopped after step " << stop_at << " of " << steps);
-    run(windows, config, scratch.path / "halves", stop_at);
-    check_same_results(scratch.path / "whole", scratch.path / "halves");
+    run(windows, config, scratch / "halves", stop_at);
+    check_same_results(scratch / "whole", scratch / "halves");
   }
 }
 
 TEST_CASE("split all trains on every window in file order without shuffling, and selects the last epoch") {
   const WindowSet windows = toy_windows(50, 8);
-  Scratch scratch;
+  retort_test::TempDirectory scratch;
   RunConfig config = toy_config("multi-task");
   config.split = "all";
   config.shuffle = false;
   config.max_steps = 5;
   config.log_every = 1;
-  run(windows, config, scratch.path / "run");
-  const RunRecord record = load_run(scratch.path / "run");
+  run(windows, config, scratch / "run");
+  const RunRecord record = load_run(scratch / "run");
   CHECK(record.steps.size() == 5);
   CHECK(record.summary->steps == 5);
   CHECK_FALSE(record.summary->best.val.has_value());
   CHECK(std::isnan(record.epochs.front().val_acc1));
-  CHECK(read_file(scratch.path / "run" / run_files::best) == read_file(scratch.path / "run" / run_files::last));
+  CHECK(read_file(scratch / "run" / run_files::best) == read_file(scratch / "run" / run_files::last));
 
   // Four steps an epoch (16, 16, 16, 2): the first loss by hand, from the same initial weights.
   Context context(Device::cpu, 1);
@@ -179,21 +102,21 @@ TEST_CASE("a limit of steps may end a run anywhere, also where Born-Again's firs
   const auto stage = Trainer(context, windows, config, "unused").steps_per_epoch();
   for (const std::int64_t limit : {stage - 1, stage, stage + 1}) {
     INFO(limit << " steps, " << stage << " a stage");
-    Scratch scratch;
+    retort_test::TempDirectory scratch;
     config.max_steps = limit;
-    run(windows, config, scratch.path / "run");
-    CHECK(load_run(scratch.path / "run").summary->steps == limit);
+    run(windows, config, scratch / "run");
+    CHECK(load_run(scratch / "run").summary->steps == limit);
   }
 }
 
 TEST_CASE("weights can be used again without their run") {
   const WindowSet windows = toy_windows(100, 9);
-  Scratch scratch;
+  retort_test::TempDirectory scratch;
   for (const char* method : {"multi-task", "single-task"}) {
     INFO(method);
     RunConfig config = toy_config(method);
     config.epochs = 1;
-    const auto directory = scratch.path / method;
+    const auto directory = scratch / method;
     Context context(Device::cpu, 1);
     Trainer trainer(context, windows, config, directory);
     trainer.run(never);
@@ -209,21 +132,21 @@ TEST_CASE("weights can be used again without their run") {
     TrainingState state(context, from_init, model_spec(loaded.info, 1), method);
     CHECK(evaluate(state.model(), data, indices, 0.5f).loss == evaluate(*loaded.model, data, indices, 0.5f).loss);
   }
-  write_file_atomically(scratch.path / "foreign", "not safetensors at all");
+  write_file_atomically(scratch / "foreign", "not safetensors at all");
   Context context(Device::cpu, 1);
-  CHECK_THROWS_AS(load_weights(context, scratch.path / "foreign"), InputError);
-  CHECK_THROWS_WITH(load_weights(context, scratch.path / "multi-task" / run_files::checkpoint), Contains("not a weights file"));
+  CHECK_THROWS_AS(load_weights(context, scratch / "foreign"), InputError);
+  CHECK_THROWS_WITH(load_weights(context, scratch / "multi-task" / run_files::checkpoint), Contains("not a weights file"));
 }
 
 TEST_CASE("impossible configurations and directories are refused before anything is written") {
   const WindowSet windows = toy_windows(60, 10);
-  Scratch scratch;
+  retort_test::TempDirectory scratch;
   Context context(Device::cpu, 1);
   auto refused = [&](const std::function<void(RunConfig&)>& change, const std::string& message) {
     RunConfig config = toy_config("smooth-distill");
     change(config);
-    CHECK_THROWS_WITH(Trainer(context, windows, config, scratch.path / "none"), Contains(message));
-    CHECK_FALSE(fs::exists(scratch.path / "none"));
+    CHECK_THROWS_WITH(Trainer(context, windows, config, scratch / "none"), Contains(message));
+    CHECK_FALSE(fs::exists(scratch / "none"));
   };
   refused([](RunConfig& c) { c.epochs = 0; }, "--epochs");
   refused([](RunConfig& c) { c.alpha = 1.5; }, "--alpha");
@@ -235,18 +158,19 @@ TEST_CASE("impossible configurations and directories are refused before anything
   refused([](RunConfig& c) { c.init = "/nonexistent/weights.safetensors"; }, "/nonexistent/weights.safetensors");
 
   const RunConfig config = toy_config("multi-task");
-  write_file_atomically(scratch.path / "file", "in the way");
-  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch.path / "file").run(never), Contains("cannot make this directory"));
-  run(windows, config, scratch.path / "run");
-  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch.path / "run").run(never), Contains("holds a run already"));
+  write_file_atomically(scratch / "file", "in the way");
+  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch / "file").run(never), Contains("cannot make this directory"));
+  run(windows, config, scratch / "run");
+  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch / "run").run(never), Contains("holds a run already"));
 }
 
 TEST_CASE("a diverging run says so and keeps its last checkpoint") {
   const WindowSet windows = toy_windows(60, 11);
-  Scratch scratch;
+  retort_test::TempDirectory scratch;
   RunConfig config = toy_config("multi-task");
   config.arch = "mtl-net-released";
   config.lr = 1e30;
   Context context(Device::cpu, 1);
-  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch.path / "run").run(never), Contains("diverged") && Contains("--lr"));
+  CHECK_THROWS_WITH(Trainer(context, windows, config, scratch / "run").run(never),
+                    Contains("diverged: the loss of step 2, in epoch 1,") && Contains("--lr"));
 }

@@ -31,6 +31,7 @@ struct TrainOptions {
   std::string data, out;
   int ensemble = 1;
   bool resume = false, no_shuffle = false;
+  bool resume = false, no_shuffle = false, no_graph = false;
   std::vector<std::pair<CLI::Option*, std::function<void(RunConfig&)>>> overrides;
 
   template <class T>
@@ -126,6 +127,7 @@ int train_one(const TrainOptions& options) {
   Trainer trainer(context, windows, config, out);
   fmt::print("{}\n", describe(context.device()));
   introduce(config, windows, trainer, trainer.state().model().parameter_count());
+  trainer.use_graph = !options.no_graph;
   if (options.resume) trainer.resume();
 
   std::int64_t total_steps = trainer.total_epochs() * trainer.steps_per_epoch();
@@ -188,6 +190,7 @@ int train_together(const TrainOptions& options) {
   std::mutex lines;
   bool introduced = false;
   ensemble.on_start = [&](std::size_t i, Trainer& trainer) {
+    trainer.use_graph = !options.no_graph;
     const std::lock_guard lock(lines);
     if (!introduced) introduce(config, windows, trainer, trainer.state().model().parameter_count());
     introduced = true;
@@ -233,7 +236,8 @@ void add_train(CLI::App& root, Command& command) {
       ->check(CLI::PositiveNumber)
       ->default_str("[method]");
   o->field(*app, "--beta", &RunConfig::beta, "The teacher's moving average, in [0, 1]")->check(CLI::Range(0.0, 1.0));
-  o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy", "frozen"}, "How the teacher's running statistics follow");
+  o->choice(*app, "--ema-buffers", &RunConfig::ema_buffers, {"average", "copy", "frozen"},
+            "How the teacher's running statistics follow");
   o->choice(*app, "--split", &RunConfig::split, {"subject", "stratified", "random", "all"}, "Train, val and test parts")
       ->default_str("[preset]");
   o->field(*app, "--fold", &RunConfig::fold, "The fold that validates, from 0");
@@ -252,6 +256,8 @@ void add_train(CLI::App& root, Command& command) {
   app->add_option("--ensemble", o->ensemble, "Train this many seeds side by side, from --seed on, in OUT/seed-N")
       ->check(CLI::Range(1, 1024));
   app->add_flag("--no-shuffle", o->no_shuffle, "Batches in file order");
+  app->add_flag("--no-graph", o->no_graph,
+                "On a GPU, launch every kernel of a step instead of replaying a captured one; same numbers");
   app->add_flag("--resume", o->resume, "Go on with the interrupted run in --out, bit for bit");
   app->callback([=, &command] { command.run = [=] { return train(*o); }; });
 }

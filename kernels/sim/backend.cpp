@@ -32,7 +32,7 @@ struct Machine {
   Faults faults = from_environment();
   std::mutex mutex;
   std::unordered_map<const void*, std::size_t> blocks;
-  std::size_t used = 0;
+  std::size_t used = 0, peak = 0;
   std::atomic<std::int64_t> launches = 0;
   std::atomic<bool> broken = false;
 };
@@ -47,15 +47,16 @@ void* allocate(std::size_t bytes) {
   expect_working("allocate");
   Machine& m = machine();
   const std::lock_guard lock(m.mutex);
-  check<DeviceError>(
-      bytes <= m.faults.memory - std::min(m.used, m.faults.memory),
-      "cuda_sim: out of memory: {} bytes ({:.1f} MiB) were asked for, {:.1f} of the simulated {:.1f} MiB are free; use "
-      "a smaller batch",
-      bytes, static_cast<double>(bytes) / mib, static_cast<double>(m.faults.memory - m.used) / mib,
-      static_cast<double>(m.faults.memory) / mib);
+  const std::size_t free = m.faults.memory - std::min(m.used, m.faults.memory);
+  check<DeviceError>(bytes <= free,
+                     "cuda_sim: out of memory: {} bytes ({:.1f} MiB) were asked for, {:.1f} of the simulated {:.1f} MiB are free; "
+                     "use a smaller batch",
+                     bytes, static_cast<double>(bytes) / mib, static_cast<double>(free) / mib,
+                     static_cast<double>(m.faults.memory) / mib);
   void* pointer = host_memory().allocate(bytes);
   m.blocks.emplace(pointer, bytes);
   m.used += bytes;
+  m.peak = std::max(m.peak, m.used);
   return pointer;
 }
 
@@ -88,10 +89,16 @@ void inject(const Faults& faults) {
   const std::lock_guard lock(m.mutex);
   m.faults = faults;
   m.launches = 0;
+  m.peak = m.used;
   m.broken = false;
 }
 
 std::int64_t launches() { return machine().launches; }
+
+std::size_t peak_memory() {
+  const std::lock_guard lock(machine().mutex);
+  return machine().peak;
+}
 
 void count_launch(const char* name) {
   expect_working(name);

@@ -20,6 +20,9 @@ void inject(const Faults& faults);
 /// Kernels launched since the last `inject`, those of a replayed graph too.
 std::int64_t launches();
 
+/// The most bytes that were allocated at a time since then.
+std::size_t peak_memory();
+
 /// Before a launch of `name`: counts it. Throws DeviceError where `inject` said so.
 void count_launch(const char* name);
 /// Throws DeviceError when a kernel has failed before.
