@@ -30,7 +30,6 @@ struct TrainOptions {
   RunConfig given;
   std::string data, out;
   int ensemble = 1;
-  bool resume = false, no_shuffle = false;
   bool resume = false, no_shuffle = false, no_graph = false;
   std::vector<std::pair<CLI::Option*, std::function<void(RunConfig&)>>> overrides;
 

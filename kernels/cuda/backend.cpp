@@ -35,8 +35,10 @@ std::string no_code() {
   const cudaError_t result = cudaFuncGetAttributes(&attributes, some_kernel<Device::cuda>());
   if (result == cudaSuccess) return {};
   static_cast<void>(cudaGetLastError());
+  const bool other_code = result == cudaErrorNoKernelImageForDevice || result == cudaErrorInvalidDeviceFunction ||
+                          result == cudaErrorUnsupportedPtxVersion;
   cudaDeviceProp gpu{};
-  if (cudaGetDeviceProperties(&gpu, 0) != cudaSuccess) return no_gpu(result);
+  if (!other_code || cudaGetDeviceProperties(&gpu, 0) != cudaSuccess) return no_gpu(result);
   return fmt::format(
       "this build has no code for {} of compute capability {}.{} ({}): configure with "
       "-DRETORT_CUDA_ARCHITECTURES={}{}",
@@ -78,6 +80,7 @@ void* allocate(std::size_t bytes) {
       found().has_pool ? cudaMallocAsync(&pointer, asked, cudaStreamPerThread) : cudaMalloc(&pointer, asked);
   if (result == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
+    static_cast<void>(cudaDeviceSynchronize());  // the caller may now give back what work on its way still uses
     std::size_t free = 0, total = 0;
     static_cast<void>(cudaMemGetInfo(&free, &total));
     fail<DeviceError>(
@@ -90,10 +93,10 @@ void* allocate(std::size_t bytes) {
   return pointer;
 }
 
-// At the program's end, and after a kernel has failed, the driver gives errors here; the memory is gone with the program then.
+// Work beside the main stream that used the memory has been waited for by then (core/branch.h). At the program's end, and after a
+// kernel has failed, the driver gives errors here; the memory is gone with the program then.
 void release(void* pointer) noexcept {
   if (pointer == nullptr) return;
-  static_cast<void>(cudaDeviceSynchronize());  // work beside the main stream may still use it
   static_cast<void>(found().has_pool ? cudaFreeAsync(pointer, cudaStreamPerThread) : cudaFree(pointer));
 }
 
