@@ -350,7 +350,8 @@ class DeviceTrouble(Scratch):
         if "cuda_sim  available" not in info:
             self.skipTest("this build has no kernel simulator")
         _, data = self.make_data("sleep", 6, 3)
-        options = ["--data", data, "--device", "cuda_sim", "--epochs", 2, "--method", "multi-task", "--train-fraction", 0.5, "--log-every", 1, *SMALL]
+        options = ["--data", data, "--device", "cuda_sim", "--method", "multi-task", "--split", "all", "--epochs", 1, "--max-steps", 4,
+                   "--batch", 2, "--threads", 2, "--log-every", 1]
         whole, out = self.path("whole"), self.path("failed")
         self.ok("train", "--out", whole, *options)
         self.fails("train", "--out", self.path("none"), *options, code=3, says=["out of memory", "asked for", "free"],
