@@ -46,7 +46,7 @@ Cudnn& cudnn(Stream& stream, const Describe& describe) {
     cudnnHandle_t handle = nullptr;
     check_cudnn(cudnnCreate(&handle), "cudnnCreate", describe);
     state.handle = CudnnHandle(handle);
-    check_cudnn(cudnnSetStream(handle, cuda_stream()), "cudnnSetStream", describe);
+    check_cudnn(cudnnSetStream(handle, cuda_stream(stream)), "cudnnSetStream", describe);
   }
   return state;
 }

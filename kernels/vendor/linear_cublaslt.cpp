@@ -135,7 +135,7 @@ void multiply(Stream& stream, CublasLt& lib, const Product& p, void* workspace, 
   if (p.bias != nullptr) set(plan.matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias, what);  // layers of one shape share the plan
   check_cublas(
       cublasLtMatmul(lib.handle.get(), plan.matmul.get(), &one, p.b, plan.first.get(), p.a, plan.second.get(), &p.beta, p.c,
-                     plan.result.get(), p.c, plan.result.get(), &plan.algorithm, workspace, blas_workspace, cuda_stream()),
+                     plan.result.get(), p.c, plan.result.get(), &plan.algorithm, workspace, blas_workspace, cuda_stream(stream)),
       "cublasLtMatmul", what);
 }
 

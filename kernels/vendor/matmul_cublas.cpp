@@ -27,7 +27,7 @@ cublasHandle_t handle_of(Stream& stream, const Describe& what) {
     cublasHandle_t handle = nullptr;
     check_cublas(cublasCreate(&handle), "cublasCreate", what);
     state.handle = CublasHandle(handle);
-    check_cublas(cublasSetStream(handle, cuda_stream()), "cublasSetStream",
+    check_cublas(cublasSetStream(handle, cuda_stream(stream)), "cublasSetStream",
                  what);  // and only then the work space: this resets it
     check_cublas(cublasSetWorkspace(handle, state.workspace.get(blas_workspace), blas_workspace), "cublasSetWorkspace", what);
   }

@@ -14,9 +14,6 @@
 
 namespace retort::vendor {
 
-/// The stream all kernels of this host thread are ordered on.
-inline cudaStream_t cuda_stream() { return cudaStreamPerThread; }
-
 /// Throws DeviceError for a library call that failed: op and shapes (what `describe` returns), call, the library's words, place.
 template <class Describe>
 [[noreturn]] void fail_call(const char* call, std::string_view words, const Describe& describe, std::string_view file, int line) {
