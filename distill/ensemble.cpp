@@ -42,6 +42,7 @@ Trainer::End train_ensemble(const WindowSet& windows, std::span<const Replica> r
     const Replica& replica = replicas[i];
     if (options.resume && std::filesystem::exists(replica.directory / run_files::summary)) return Trainer::End::finished;
     Context context(options.device, share.threads);
+    context.stream().set_tf32(replica.config.tf32);
     Trainer trainer(context, windows, replica.config, replica.directory);
     if (options.resume && std::filesystem::exists(replica.directory / run_files::config)) trainer.resume();
     if (options.on_start) options.on_start(i, trainer);

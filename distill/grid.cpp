@@ -59,6 +59,7 @@ Result train(const WindowSet& as_read, const PlannedRun& run, const GridOptions&
   config.threads = options.threads;
   config.device = name(options.device);
   Context context(options.device, options.threads);
+  context.stream().set_tf32(config.tf32);
   if (!fs::exists(directory / run_files::summary)) {
     const bool begun = fs::exists(directory / run_files::config);
     if (begun)

@@ -1,7 +1,8 @@
 // Structs as JSON, each field named once: a struct lists its fields in `visit_fields(struct, visitor)` and is written, read and
-// checked from that one list. Reading is strict: a missing key (but of an optional), an unknown key and a wrong type are
-// InputErrors that name the key and where it was read. A double that is not finite is written as null (JSON has no NaN) and null
-// is read back as NaN.
+// checked from that one list. Reading is strict: a missing key, an unknown key and a wrong type are InputErrors that name the key
+// and where it was read. Only a std::optional, and a field named by `visit.optional(...)`, may be missing: files from before it
+// existed stay readable. The latter is not written while it has the value T{}. A double that is not finite is written as null
+// (JSON has no NaN) and null is read back as NaN.
 #pragma once
 
 #include "retort/core/error.h"
@@ -108,6 +109,10 @@ struct Writer {
   void operator()(const char* key, const T& value) {
     json[key] = to_json_value(value);
   }
+  template <class T>
+  void optional(const char* key, const T& value) {
+    if (value != T{}) (*this)(key, value);
+  }
 };
 
 struct Reader {
@@ -122,6 +127,10 @@ struct Reader {
       if (found == json.end()) return;  // an older file
     check<InputError>(found != json.end(), "{}: '{}' is missing", where, key);
     value = from_json_value<T>(*found, where, key);
+  }
+  template <class T>
+  void optional(const char* key, T& value) {
+    if (json.contains(key)) (*this)(key, value);
   }
 };
 

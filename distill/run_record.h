@@ -66,6 +66,7 @@ struct RunConfig {
   std::string device = "cpu";
   std::string impl;          ///< kernels instead of the defaults, e.g. "conv2d=eigen,linear=simd"
   std::int64_t threads = 0;  ///< 0: all
+  bool tf32 = false;         ///< products on tensor cores, factors rounded to 10 bits
   bool shuffle = true;
   std::int64_t max_steps = 0;  ///< 0: no limit
   std::int64_t log_every = 0;  ///< 0: only epoch lines
@@ -185,7 +186,8 @@ void visit_fields(S& c, V& visit) {
   visit("beta", c.beta), visit("ema_buffers", c.ema_buffers), visit("split", c.split), visit("fold", c.fold);
   visit("folds", c.folds), visit("train_fraction", c.train_fraction), visit("seed", c.seed), visit("select", c.select),
       visit("device", c.device);
-  visit("impl", c.impl), visit("threads", c.threads), visit("shuffle", c.shuffle), visit("max_steps", c.max_steps);
+  visit("impl", c.impl), visit("threads", c.threads), visit.optional("tf32", c.tf32), visit("shuffle", c.shuffle);
+  visit("max_steps", c.max_steps);
   visit("log_every", c.log_every), visit("init", c.init), visit("data", c.data), visit("version", c.version);
 }
 

@@ -274,6 +274,9 @@ class BadFiles(Scratch):
             for arguments in (["train", "--data", self.data, "--out", none], ["evaluate", "--run", self.run_directory],
                               ["predict", "--weights", self.weights, "--input", self.raw]):
                 self.fails(*arguments, "--device", "cuda", code=3, says="CUDA")
+        for arguments in (["train", "--data", self.data, "--out", none], ["evaluate", "--run", self.run_directory],
+                          ["predict", "--weights", self.weights, "--input", self.raw]):
+            self.fails(*arguments, "--tf32", says=["tf32", "--device cuda"])
         self.assertFalse(os.path.exists(none))
 
     def test_a_class_that_no_fold_trains(self):

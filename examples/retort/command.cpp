@@ -6,16 +6,22 @@
 
 namespace retort::command {
 
+const char* const tf32_help =
+    "Matrix products and convolutions of CUDA devices on tensor cores: faster, with factors rounded to 10 bits";
+
 void DeviceOptions::add(CLI::App& app) {
   add_choice(app, "--device", device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
   app.add_option("--impl", impl, impl_help)->type_name("OP=NAME,...");
   app.add_option("--threads", threads, "Host threads for CPU kernels; 0: all that this process may use")
       ->check(CLI::Range(0, 1024));
+  app.add_flag("--tf32", tf32, tf32_help);
 }
 
 std::unique_ptr<Context> DeviceOptions::context() const {
   use_implementations(impl, parse_device(device));
-  return std::make_unique<Context>(parse_device(device), threads);
+  auto made = std::make_unique<Context>(parse_device(device), threads);
+  made->stream().set_tf32(tf32);
+  return made;
 }
 
 namespace {

@@ -33,14 +33,18 @@ void add_info(CLI::App& app, Command& command);
 inline constexpr const char* impl_help =
     "Kernels instead of the defaults, e.g. conv2d=eigen,linear=simd; `retort info` lists them";
 
-/// --device, --impl and --threads.
+/// --device, --impl, --threads and --tf32.
 struct DeviceOptions {
   std::string device = "cpu", impl;
   int threads = 0;
+  bool tf32 = false;
 
   void add(CLI::App& app);
   std::unique_ptr<Context> context() const;
 };
+
+/// What --tf32 says of itself in --help.
+extern const char* const tf32_help;
 
 /// Set by Ctrl-C and SIGTERM once `catch_interrupts` was called; a second Ctrl-C ends the process at once.
 const std::atomic<bool>& catch_interrupts();

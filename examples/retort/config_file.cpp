@@ -28,7 +28,11 @@ void collect(const toml::table& table, const std::string& section, const std::st
       collect(*inner, section.empty() ? name : section + "." + name, file, entries);
       continue;
     }
-    ConfigEntry entry{.section = section, .key = name, .values = {}, .is_boolean = node.is_boolean(), .is_list = node.is_array(),
+    ConfigEntry entry{.section = section,
+                      .key = name,
+                      .values = {},
+                      .is_boolean = node.is_boolean(),
+                      .is_list = node.is_array(),
                       .line = node.source().begin.line};
     const std::string where = fmt::format("{}:{}: {}", file, entry.line, name);
     if (const auto* list = node.as_array())

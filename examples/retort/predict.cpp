@@ -1,9 +1,9 @@
 // retort predict
+#include "retort/nn/predict.h"
 #include "retort/data/windowing.h"
 #include "retort/distill/batches.h"
 #include "retort/distill/weights.h"
 #include "retort/examples/retort/command.h"
-#include "retort/nn/predict.h"
 
 #include <cmath>
 #include <numeric>

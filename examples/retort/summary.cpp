@@ -42,7 +42,8 @@ int summarise(const SummaryOptions& o) {
     rows.push_back({layer.name, layer.kind, layer.output.str(), number(layer.parameters), number(layer.flops * o.input[0])});
   rows.push_back({"all", "", "", number(parameters), number(flops)});
   print_columns({"layer", "kind", "output", "parameters", "FLOPs"}, rows);
-  fmt::print("\nFLOPs: two for each multiply-add of convolutions, linear and recurrent layers, as table 7 of the paper counts them.\n");
+  fmt::print(
+      "\nFLOPs: two for each multiply-add of convolutions, linear and recurrent layers, as table 7 of the paper counts them.\n");
   return ok;
 }
 

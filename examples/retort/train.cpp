@@ -63,6 +63,7 @@ void expect_same(const RunConfig& before, const RunConfig& after, const std::str
   for (const auto& [key, value] : a.items())
     check<InputError>(key == "threads" || b.at(key) == value, "{}: the run has {} = {}, not {}; a resumed run keeps its options",
                       directory, key, dump(value), dump(b.at(key)));
+  check<InputError>(before.tf32 || !after.tf32, "{}: the run began without --tf32; a resumed run keeps its options", directory);
 }
 
 RunConfig new_config(const TrainOptions& options) {
@@ -123,8 +124,9 @@ int train_one(const TrainOptions& options) {
   const Device device = parse_device(config.device);
   use_implementations(config.impl, device);
   Context context(device, static_cast<int>(config.threads));
+  context.stream().set_tf32(config.tf32);
   Trainer trainer(context, windows, config, out);
-  fmt::print("{}\n", describe(context.device()));
+  fmt::print("{}{}\n", describe(context.device()), config.tf32 ? ", TF32" : "");
   introduce(config, windows, trainer, trainer.state().model().parameter_count());
   trainer.use_graph = !options.no_graph;
   if (options.resume) trainer.resume();
@@ -248,6 +250,8 @@ void add_train(CLI::App& root, Command& command) {
   o->choice(*app, "--device", &RunConfig::device, {"cpu", "cuda", "cuda_sim"}, "Where kernels run");
   o->field(*app, "--impl", &RunConfig::impl, impl_help)->type_name("OP=NAME,...");
   o->field(*app, "--threads", &RunConfig::threads, "Host threads; 0: all that this process may use")->check(CLI::Range(0, 1024));
+  auto* tf32 = app->add_flag("--tf32", o->given.tf32, tf32_help);
+  o->overrides.emplace_back(tf32, [given = &o->given](RunConfig& config) { config.tf32 = given->tf32; });
   o->field(*app, "--init", &RunConfig::init, "Start from these weights instead of random ones")->type_name("FILE");
   o->field(*app, "--max-steps", &RunConfig::max_steps, "Stop after this many steps; 0: no limit")->check(CLI::NonNegativeNumber);
   o->field(*app, "--log-every", &RunConfig::log_every, "Log the losses of every n-th step; 0: none")
