@@ -92,14 +92,16 @@ bench() { # <program> <option it must know> <arguments...>
 }
 
 identity_stage() {
-  local work=$logs/identity retort=$build/retort
+  local work=$logs/identity retort=$build/retort run extra
   rm -rf "$work" && mkdir -p "$work" || return 1
   "$retort" data synth --dataset wisdm --out "$work/raw" --subjects 6 --seconds 60 &&
     "$retort" data prepare --dataset wisdm --raw "$work/raw" --out "$work/data.safetensors" || return 1
-  for run in a b; do
-    "$retort" train --device cuda --data "$work/data.safetensors" --out "$work/$run" --epochs 3 --max-steps 200 || return 1
+  for run in a b eager; do
+    extra=() && [ "$run" = eager ] && extra=(--no-graph)
+    "$retort" train --device cuda --data "$work/data.safetensors" --out "$work/$run" --epochs 3 --max-steps 200 "${extra[@]}" || return 1
   done
-  cmp "$work/a/last.safetensors" "$work/b/last.safetensors" && echo "two trainings: identical weights, bit for bit"
+  cmp "$work/a/last.safetensors" "$work/b/last.safetensors" && cmp "$work/a/last.safetensors" "$work/eager/last.safetensors" &&
+    echo "two trainings by graph and one without: identical weights, bit for bit"
 }
 
 peer() { # <step or loss> <arguments...>
@@ -118,8 +120,8 @@ if [[ $last == passed || $last == skipped ]] && [ -x "$build/kernels_cuda_ops_te
   stage tests 90 ctest --test-dir "$build" -L gpu --no-tests=error --output-on-failure
   stage kernels 60 bash -c "bench bench_kernels_ops --device --seconds 0.01 --repetitions 5 --filter '^(conv2d|linear|matmul|batch_norm|max_pool|log_softmax)' --json '$logs/kernels.json'"
   stage points 40 bash -c "bench bench_kernels_gpu_points --device --json '$logs/points.json'"
-  stage step_graph 25 bash -c "bench bench_step_step --graph --graph --json '$logs/step_graph.json'"
-  stage step_eager 25 bash -c "bench bench_step_step --device --no-graph --json '$logs/step_eager.json'"
+  stage step_graph 25 bash -c "bench bench_step_step --no-graph --json '$logs/step_graph.json'"
+  stage step_eager 25 bash -c "bench bench_step_step --no-graph --no-graph --json '$logs/step_eager.json'"
   stage step_tf32 25 bash -c "bench bench_step_step --tf32 --tf32 --json '$logs/step_tf32.json'"
   stage identity 40 bash -c identity_stage
   stage peer_step 120 bash -c "peer step --json '$logs/peer_step.json'"

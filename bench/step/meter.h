@@ -159,12 +159,6 @@ inline void Meters::wrap_products() {
   Table<ConvBlockKernels>(metering_).wrap<&ConvBlockKernels::forward>("forward", [](Stream&, const ConvBlockShape& z, auto...) {
     const Conv2dShape& conv = z.conv;
     const std::int64_t x = conv.n * conv.c * conv.h * conv.w, y = conv.n * conv.k * z.oh() * z.ow();
-    const double flops = 2.0 * static_cast<double>(conv.n * conv.k * z.oh() * z.pool_h * conv.ow() * conv.c * conv.r * conv.s);
-    return Cost{x / conv.n, y / conv.n, flops, static_cast<double>(x + y)};
-  });
-  Table<ConvBlockKernels>(metering_).wrap<&ConvBlockKernels::forward>("forward", [](Stream&, const ConvBlockShape& z, auto...) {
-    const Conv2dShape& conv = z.conv;
-    const std::int64_t x = conv.n * conv.c * conv.h * conv.w, y = conv.n * conv.k * z.oh() * z.ow();
     // What no window covers need not be computed.
     const std::int64_t covered = y * std::min(z.pool_h, z.pool_stride_h) * std::min(z.pool_w, z.pool_stride_w);
     return Cost{x / conv.n, y / conv.n, 2.0 * static_cast<double>(covered * conv.c * conv.r * conv.s),

@@ -5,11 +5,8 @@
 //
 // Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
 #include "retort/bench/step/meter.h"
-#include "retort/core/random.h"
+#include "retort/bench/suite/step_runner.h"
 #include "retort/core/version.h"
-#include "retort/distill/batches.h"
-#include "retort/distill/presets.h"
-#include "retort/distill/training_state.h"
 #include "retort/kernels/registry.h"
 #include "retort/kernels/thread_team.h"
 
@@ -30,24 +27,8 @@ using namespace retort;
 struct Options {
   std::string form = "mtl-net", method = "smooth-distill", device = "cpu", impl, peer, json;
   int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
-  bool breakdown = false, no_kernels = false, tf32 = false;
+  bool breakdown = false, no_kernels = false, tf32 = false, no_graph = false;
 };
-
-/// Windows of noise: a step takes the same time whatever it learns.
-WindowSet noise(std::int64_t count) {
-  auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(count * 300));
-  auto labels = std::make_shared<std::vector<std::int32_t>>(static_cast<std::size_t>(count));
-  Random random(1);
-  for (float& value : *values) value = static_cast<float>(random.normal());
-  for (auto& label : *labels) label = static_cast<std::int32_t>(random.below(3));
-  WindowSet set;
-  set.info.task1_names.assign(12, "class");
-  set.info.task2_names.assign(3, "class");
-  set.windows = *values;
-  set.task1 = set.task2 = set.subject = set.recording = *labels;
-  set.owner = std::make_shared<std::pair<decltype(values), decltype(labels)>>(values, labels);
-  return set;
-}
 
 struct Stats {
   double median, fastest, p90;
@@ -60,17 +41,12 @@ Stats stats(std::vector<double> ms) {
 
 /// Milliseconds of a step. A GPU works on its own, as in training, where the host waits once an epoch: its steps are timed in
 /// groups that are waited for once.
-std::vector<double> time_steps(TrainingState& state, const DeviceData& data, const Options& o) {
-  std::vector<std::int32_t> indices(static_cast<std::size_t>(o.batch));
+std::vector<double> time_steps(bench::StepRunner& runner, const Options& o) {
   std::vector<double> ms;
-  const int group = data.context().device() == Device::cuda ? std::min(o.steps, 20) : 1;
+  const int group = o.device == "cuda" ? std::min(o.steps, 20) : 1;
   for (int i = 0; i < o.warm_up + o.steps; i += group) {
     const auto begin = std::chrono::steady_clock::now();
-    for (int k = i; k < i + group; ++k) {
-      for (int j = 0; j < o.batch; ++j) indices[static_cast<std::size_t>(j)] = (k * o.batch + j) % 4096;
-      state.step(data.gather(indices));
-    }
-    data.context().synchronize();
+    runner.steps(group);
     const double spent = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     if (i >= o.warm_up) ms.push_back(spent / group);
   }
@@ -78,9 +54,9 @@ std::vector<double> time_steps(TrainingState& state, const DeviceData& data, con
 }
 
 /// Where the time went, kernel by kernel, with the floor of each; the same as JSON.
-Json print_breakdown(TrainingState& state, const DeviceData& data, const Options& o, int threads) {
+Json print_breakdown(bench::StepRunner& runner, const Options& o, int threads) {
   const bench::Meters meters(bench::Metering::time, threads);
-  const double step = stats(time_steps(state, data, o)).median, steps = o.steps + o.warm_up;
+  const double step = stats(time_steps(runner, o)).median, steps = o.steps + o.warm_up;
   const char* layout = "{:<28}{:>18}{:>7.0f}{:>10.3f}{:>9.1f}{:>9.1f}{:>10.3f}{:>7.2f}\n";
   fmt::print("\n{:<28}{:>18}{:>7}{:>10}{:>9}{:>9}{:>10}{:>7}\n", "medians", "layer", "calls", "ms/step", "GFLOP/s", "GB/s",
              "floor ms", "times");
@@ -125,10 +101,7 @@ int run(const Options& o) {
   Context context(device, o.threads);
   context.stream().set_tf32(o.tf32);
   const int threads = o.threads > 0 ? o.threads : ThreadTeam::available();
-  RunConfig config = default_config("strict", o.method);
-  const WindowSet windows = noise(4096);
-  const DeviceData data(context, windows, o.batch);
-  TrainingState state(context, config, {o.form, Shape{1, 3, 100}, {12, 3}, 0}, o.method);
+  bench::StepRunner runner(context, {o.form, o.method, o.batch, !o.no_graph});
 
   check<InputError>(device == Device::cpu || (!o.breakdown && !o.no_kernels && o.peer.empty()),
                     "--breakdown, --no-kernels and --peer are for --device cpu; on a GPU the peer is bench/peers/torch_gpu.py");
@@ -138,7 +111,7 @@ int run(const Options& o) {
   std::vector<double> peer_medians, peer_fastest;
   Json peer;
   for (int round = 0; round < o.rounds; ++round) {
-    const auto ms = time_steps(state, data, o);
+    const auto ms = time_steps(runner, o);
     ours.insert(ours.end(), ms.begin(), ms.end());
     if (o.peer.empty()) continue;
     peer = ask_peer(o, threads);
@@ -158,6 +131,7 @@ int run(const Options& o) {
                  {"device", o.device},
                  {"impl", o.impl},
                  {"tf32", o.tf32},
+                 {"graph", device != Device::cpu && !o.no_graph},
                  {"steps", o.rounds * o.steps},
                  {"median_ms", mine.median},
                  {"median_us", 1e3 * mine.median},
@@ -176,7 +150,7 @@ int run(const Options& o) {
     result["ratio_of_minima"] = fastest.fastest / mine.fastest;
   }
   if (o.breakdown) {
-    result["breakdown"] = print_breakdown(state, data, o, threads);
+    result["breakdown"] = print_breakdown(runner, o, threads);
     const double floor = result["breakdown"]["floor_ms"].get<double>();
     fmt::print("floor {:.2f} ms: the step's median is {:.2f} x, its minimum {:.2f} x\n", floor, mine.median / floor,
                mine.fastest / floor);
@@ -202,6 +176,7 @@ int main(int argc, char** argv) {
   app.add_option("--impl", o.impl,
                  "Kernels instead of the defaults: eigen for all ops that have it, or conv2d=cudnn,linear=cublaslt");
   app.add_flag("--tf32", o.tf32, "Matrix products and convolutions on tensor cores, in TF32");
+  app.add_flag("--no-graph", o.no_graph, "Launch every kernel instead of replaying the captured step");
   app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_step.py\"");
   app.add_option("--json", o.json, "Also write the result here");
   app.add_flag("--breakdown", o.breakdown, "Then also: the time of each kernel, and the least that the machine's roof allows");

@@ -137,8 +137,8 @@ void add_steps(Suite& suite) {
       enlist(suite, entry, [make, spec](benchmark::State& state) {
         const auto context = make();
         StepRunner runner(*context, spec);
-        for (int i = 0; i < 5; ++i) runner.step();  // the first ones ask for memory
-        for (auto _ : state) runner.step();
+        for (int i = 0; i < 5; ++i) runner.steps();  // the first ones ask for memory
+        for (auto _ : state) runner.steps();
       });
     }
 }

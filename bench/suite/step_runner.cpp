@@ -3,6 +3,8 @@
 #include "retort/core/random.h"
 #include "retort/distill/presets.h"
 
+#include <numeric>
+
 namespace retort::bench {
 namespace {
 
@@ -30,12 +32,30 @@ StepRunner::StepRunner(Context& context, const StepSpec& spec)
       config_(default_config("strict", spec.method)),
       windows_(noise(window_count)),
       data_(context, windows_, spec.batch),
+      feed_(data_, window_count, spec.batch),
       state_(context, config_, {spec.form, Shape{1, 3, 100}, {12, 3}, 0}, spec.method),
-      indices_(static_cast<std::size_t>(spec.batch)) {}
+      confusion1_(Tensor::zeros(context, {12, 12}, DType::i32)),
+      confusion2_(Tensor::zeros(context, {3, 3}, DType::i32)),
+      order_(window_count),
+      graph_(context, spec.graph) {
+  check<InputError>(spec.batch >= 2 && spec.batch <= window_count, "--batch {}: between 2 and {}", spec.batch, window_count);
+  std::iota(order_.begin(), order_.end(), 0);
+}
 
-void StepRunner::step() {
-  for (auto& index : indices_) index = next_, next_ = (next_ + 1) % window_count;
-  state_.step(data_.gather(indices_));
+void StepRunner::steps(int count) {
+  for (int i = 0; i < count; ++i, --left_) {
+    if (left_ == 0) {
+      feed_.start(order_);
+      left_ = window_count / spec_.batch;
+    }
+    graph_.run([this] {
+      const Batch batch = feed_.next(spec_.batch);
+      const StepLosses losses = state_.step(batch);
+      ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
+      ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
+      feed_.record(losses.values);
+    });
+  }
   data_.context().synchronize();
 }
 

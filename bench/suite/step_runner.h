@@ -2,6 +2,7 @@
 #pragma once
 
 #include "retort/bench/kernels/roof.h"
+#include "retort/core/step_graph.h"
 #include "retort/distill/batches.h"
 #include "retort/distill/training_state.h"
 
@@ -15,6 +16,7 @@ WindowSet noise(std::int64_t count);
 struct StepSpec {
   std::string form = "mtl-net", method = "smooth-distill";
   int batch = 64;
+  bool graph = true;  ///< capture the step and replay it, where the device can
 };
 
 /// What a step cannot do without: the multiply-adds of its layers and the optimiser's bytes; everything else fits a cache.
@@ -28,8 +30,8 @@ class StepRunner {
  public:
   StepRunner(Context& context, const StepSpec& spec);
 
-  /// Gathers the next batch and does the step; waits for the device.
-  void step();
+  /// Takes batch after batch; waits for the device at the end, as training does once an epoch.
+  void steps(int count = 1);
 
   /// Of methods with one pass of the student a step: all but sd-dropout, whose second pass through the heads is not counted.
   StepNeeds needs();
@@ -39,9 +41,12 @@ class StepRunner {
   RunConfig config_;
   WindowSet windows_;
   DeviceData data_;
+  BatchFeed feed_;
   TrainingState state_;
-  std::vector<std::int32_t> indices_;
-  std::int32_t next_ = 0;
+  Tensor confusion1_, confusion2_;
+  std::vector<std::int32_t> order_;
+  std::int64_t left_ = 0;  ///< batches of this round through the windows
+  StepGraph graph_;
 };
 
 }  // namespace retort::bench
