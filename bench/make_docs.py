@@ -62,6 +62,16 @@ def steps(pattern):
     return table(["method", "form", "threads", "kernels", "ours, ms", "PyTorch", "PyTorch, ms", "ratio of medians (minima)"], rows)
 
 
+def predictions(pattern):
+    rows = []
+    for _, r in sorted(read(pattern), key=lambda item: (item[1]["form"], item[1]["batch"], item[1]["threads"])):
+        p = r["peer"]
+        rows.append([r["form"], str(r["batch"]), str(r["threads"]), "%.3f (%.3f–%.3f)" % (r["infer_median_ms"], r["infer_min_ms"], r["infer_p90_ms"]),
+                     "%s, %s" % (p["torch"].split("+")[0], p["how"]), "%.3f (%.3f–%.3f)" % (r["peer_median_ms"], r["peer_min_ms"], p["p90_ms"]),
+                     "**%.2f** (%.2f)" % (r["peer_median_ms"] / r["infer_median_ms"], r["peer_min_ms"] / r["infer_min_ms"])])
+    return table(["form", "batch", "threads", "ours, ms", "PyTorch", "PyTorch, ms", "ratio of medians (minima)"], rows)
+
+
 def roof(pattern):
     rows = [[str(r["machine"]["threads"]), "%.0f GFLOP/s" % (r["roof"]["flops"] * 1e-9), "%.1f GB/s" % (r["roof"]["bytes"] * 1e-9)]
             for _, r in sorted(read(pattern), key=lambda item: item[1]["machine"]["threads"])]
@@ -112,7 +122,7 @@ def loader(pattern):
                   "mapped pages, MB"], rows)
 
 
-TABLES = {f.__name__: f for f in (machine, steps, roof, kernels, step_roof, scaling, loader)}
+TABLES = {f.__name__: f for f in (machine, steps, predictions, roof, kernels, step_roof, scaling, loader)}
 
 
 def page():
@@ -131,7 +141,7 @@ def readme():
         text = file.read()
     best = {}  # the fastest PyTorch of each version
     for _, r in read("*/s*-mtl-net-2*.json"):
-        if "peer" not in r or r["method"] != "smooth-distill" or r["form"] != "mtl-net":
+        if "peer" not in r or r.get("impl") or r["method"] != "smooth-distill" or r["form"] != "mtl-net":
             continue
         version = r["peer"]["torch"].split("+")[0]
         if version not in best or r["peer_median_ms"] < best[version]["peer_median_ms"]:
