@@ -64,6 +64,20 @@ void arrived(void* fake_stack, StackBounds* from) {
 #endif
 }
 
+/// A fibre that is given up in the middle of a kernel leaves frames that AddressSanitizer still guards. It must forget them
+/// before the memory goes back: the system may hand the same addresses to somebody else.
+class FibreStacks : public boost::context::protected_fixedsize_stack {
+ public:
+  using Base = boost::context::protected_fixedsize_stack;
+  using Base::Base;
+  void deallocate(boost::context::stack_context& stack) noexcept {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(static_cast<char*>(stack.sp) - stack.size, stack.size);
+#endif
+    Base::deallocate(stack);
+  }
+};
+
 struct Abort {};  // unwinds a CUDA thread after the block failed
 
 const char* name(Meeting kind) {
@@ -210,7 +224,7 @@ Fibre& Worker::idle_fibre() {
     return fibre;
   }
   Fibre& fibre = fibres_.emplace_back();
-  boost::context::protected_fixedsize_stack allocator(stack_bytes);
+  FibreStacks allocator(stack_bytes);
   boost::context::stack_context stack = allocator.allocate();
   fibre.stack = {static_cast<const char*>(stack.sp) - stack.size, stack.size};
   fibre.context = boost::context::fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack), allocator,
