@@ -1,7 +1,5 @@
 #include "retort/distill/energy.h"
 
-#include "retort/kernels/energy.h"
-
 #include <algorithm>
 #include <fstream>
 

@@ -3,8 +3,8 @@
 // does, other programs included, and nothing else of the machine.
 #pragma once
 
+#include "retort/core/device.h"
 #include "retort/distill/json_fields.h"
-#include "retort/kernels/device.h"
 
 #include <chrono>
 #include <cstdint>

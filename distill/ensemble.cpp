@@ -1,6 +1,6 @@
 #include "retort/distill/ensemble.h"
 
-#include "retort/kernels/thread_team.h"
+#include "retort/core/device.h"
 
 #include <algorithm>
 #include <exception>

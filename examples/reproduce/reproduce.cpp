@@ -1,7 +1,7 @@
 #include "retort/examples/reproduce/reproduce.h"
 
+#include "retort/core/error.h"
 #include "retort/data/recording.h"
-#include "retort/kernels/check.h"
 
 #include <spawn.h>
 #include <sys/wait.h>

@@ -1,4 +1,5 @@
 // retort experiment
+#include "retort/core/device.h"
 #include "retort/data/prepared.h"
 #include "retort/distill/grid_results.h"
 #include "retort/distill/plan_file.h"
@@ -6,7 +7,6 @@
 #include "retort/examples/retort/bundled.h"
 #include "retort/examples/retort/command.h"
 #include "retort/examples/retort/ranks.h"
-#include "retort/kernels/thread_team.h"
 
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -225,7 +225,7 @@ class Session {
     grid_.runs = fs::path(o_.out) / "runs";
     grid_.device = parse_device(o_.device);
     const int sharing = ranks_ ? ranks_->on_this_machine() : o_.jobs;
-    grid_.threads = o_.threads > 0 || sharing == 1 ? o_.threads : std::max(1, ThreadTeam().size() / sharing);
+    grid_.threads = o_.threads > 0 || sharing == 1 ? o_.threads : std::max(1, ThreadTeam::available() / sharing);
     grid_.shard = shard_.index, grid_.shards = shard_.count;
     grid_.ensemble = o_.ensemble;
     grid_.keep_all = o_.keep_all;

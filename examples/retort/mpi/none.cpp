@@ -1,6 +1,6 @@
 // A program built without MPI.
+#include "retort/core/error.h"
 #include "retort/examples/retort/ranks.h"
-#include "retort/kernels/check.h"
 
 #include <cstdlib>
 

@@ -7,8 +7,8 @@
 //
 // A rank that dies takes all with it (mpirun ends them, and they save checkpoints); whatever it had begun is free again, since
 // locks on the run directories say who does what (distill/grid.h), and the next start goes on.
+#include "retort/core/error.h"
 #include "retort/examples/retort/ranks.h"
-#include "retort/kernels/check.h"
 
 #include <mpi.h>
 
