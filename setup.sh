@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Retort needs from Debian's or Ubuntu's own packages, and only what is missing. Asks nothing.
 #   ./setup.sh         compiler, libraries, gnuplot
-#   ./setup.sh --dev   also the peers that tests and benchmarks compare with (PyTorch, OpenBLAS, oneDNN), clang-format
+#   ./setup.sh --dev   also the peers that tests and benchmarks compare with (PyTorch, OpenBLAS, oneDNN), clang-format, valgrind
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates libfmt-dev libeigen3-dev nlohmann-json3-dev libfast-float-dev libcli11-dev
@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build git ca-certificates libfmt-dev libeigen3-dev nlo
 optional=(ccache)   # nicer to have: a rebuild takes seconds; a system without it builds as well
 case "${1:-}" in
   "") ;;
-  --dev) packages+=(python3-torch clang-format libopenblas-openmp-dev libdnnl-dev libtcmalloc-minimal4) ;;
+  --dev) packages+=(python3-torch clang-format libopenblas-openmp-dev libdnnl-dev libtcmalloc-minimal4 valgrind) ;;
   -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) echo "setup.sh: unknown option '$1' (known: --dev, --help)" >&2; exit 2 ;;
 esac
@@ -28,7 +28,7 @@ present() {
     libboost-dev) [ -e /usr/include/boost/version.hpp ] ;;
     libboost-math-dev) [ -e /usr/include/boost/math/distributions/students_t.hpp ] ;;
     ca-certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
-    g++|cmake|git|ccache|clang-format) command -v "$1" >/dev/null ;;
+    g++|cmake|git|ccache|clang-format|valgrind) command -v "$1" >/dev/null ;;
     ninja-build) command -v ninja >/dev/null ;;
     gnuplot-nox) command -v gnuplot >/dev/null ;;
     python3) command -v python3 >/dev/null ;;
