@@ -74,6 +74,10 @@ class ChannelWalk {
     }
   }
 
+  /// Where `index` is: (sample, channel, inner).
+  __device__ std::int64_t sample() const { return sample_; }
+  __device__ std::int64_t inner() const { return inner_; }
+
   std::int64_t index;
 
  private:

@@ -1,6 +1,5 @@
-// Max pooling over pairs, kernel (1, 2) with horizontal stride 2: MTL-net's. A vector of outputs is the larger of a vector of
-// even and one of odd elements, and the gradient goes back to one of the two. The last vector of a row overlaps the one before
-// it. All other shapes go to the Eigen kernels.
+// Max pooling over pairs (pairs-inl.h): a vector of outputs is the larger of a vector of even and one of odd elements, and the
+// gradient goes back to one of the two. All other shapes go to the Eigen kernels.
 #include "retort/kernels/max_pool2d.h"
 
 #include "retort/kernels/simd/register.h"
@@ -12,7 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "retort/kernels/simd/tile-inl.h"
+#include "retort/kernels/simd/pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::simd {
@@ -24,24 +23,13 @@ MaxPool2dKernels max_pool2d_kernels() { return {}; }
 
 constexpr std::int64_t task_size = 16384;  // input elements of one task
 
-bool is_special(const MaxPool2dShape& z) { return z.kernel_h == 1 && z.kernel_w == 2 && z.stride_w == 2 && z.ow() >= lanes; }
-
-/// Calls visit(j) with the starts of vectors that cover [0, n), n >= lanes.
-template <class Visit>
-HWY_INLINE void cover(std::int64_t n, Visit&& visit) {
-  std::int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) visit(j);
-  if (j < n) visit(n - lanes);
-}
-
 void forward_row(const float* x, std::int64_t ow, std::int32_t at, float* y, std::int32_t* argmax) {
   const D d;
   const hn::RebindToSigned<D> di;
-  cover(ow, [&](std::int64_t j) HWY_ATTR {
+  cover(ow, [&](std::int64_t j, std::int64_t) HWY_ATTR {
     V even, odd;
     hn::LoadInterleaved2(d, x + 2 * j, even, odd);
-    // The first of two equals wins, and NaN wins over all.
-    const auto second = hn::Or(hn::Gt(odd, even), hn::AndNot(hn::IsNaN(even), hn::IsNaN(odd)));
+    const auto second = second_wins(even, odd);
     hn::StoreU(hn::IfThenElse(second, odd, even), d, y + j);
     if (argmax == nullptr) return;
     const auto index = hn::Iota(di, 0);
@@ -53,7 +41,7 @@ void forward_row(const float* x, std::int64_t ow, std::int32_t at, float* y, std
 void backward_row(const std::int32_t* argmax, const float* dy, std::int64_t ow, std::int32_t at, float* dx) {
   const D d;
   const hn::RebindToSigned<D> di;
-  cover(ow, [&](std::int64_t j) HWY_ATTR {
+  cover(ow, [&](std::int64_t j, std::int64_t) HWY_ATTR {
     const auto index = hn::Iota(di, 0);
     const auto position = hn::Add(hn::Add(index, index), hn::Set(di, at + static_cast<std::int32_t>(2 * j)));
     const auto first = hn::RebindMask(d, hn::Eq(hn::LoadU(di, argmax + j), position));
@@ -63,7 +51,7 @@ void backward_row(const std::int32_t* argmax, const float* dy, std::int64_t ow, 
 }
 
 void forward(Stream& stream, const MaxPool2dShape& z, const float* x, float* y, std::int32_t* argmax) {
-  if (!is_special(z)) return fallback<MaxPool2dKernels>().forward(stream, z, x, y, argmax);
+  if (!pools_pairs(z)) return fallback<MaxPool2dKernels>().forward(stream, z, x, y, argmax);
   const std::int64_t in = z.h * z.w, oh = z.oh(), ow = z.ow();
   stream.threads().for_ranges(z.n * z.c, std::max<std::int64_t>(1, task_size / in), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin * oh; row < end * oh; ++row) {
@@ -89,7 +77,7 @@ void backward_plane(const MaxPool2dShape& z, const std::int32_t* argmax, const f
 }
 
 void backward(Stream& stream, const MaxPool2dShape& z, const std::int32_t* argmax, const float* dy, float* dx) {
-  if (!is_special(z)) return fallback<MaxPool2dKernels>().backward(stream, z, argmax, dy, dx);
+  if (!pools_pairs(z)) return fallback<MaxPool2dKernels>().backward(stream, z, argmax, dy, dx);
   const std::int64_t in = z.h * z.w, out = z.oh() * z.ow();
   stream.threads().for_ranges(z.n * z.c, std::max<std::int64_t>(1, task_size / in), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p) backward_plane(z, argmax + p * out, dy + p * out, dx + p * in);
