@@ -120,6 +120,7 @@ const std::vector<OpCase>& all() {
     add_layer_cases(cases);
     add_conv_block_cases(cases);
     add_norm_cases(cases);
+    add_norm_pool_cases(cases);
     add_elementwise_cases(cases);
     add_loss_cases(cases);
     add_optimizer_cases(cases);

@@ -116,6 +116,7 @@ const std::vector<OpCase>& all();
 void add_layer_cases(std::vector<OpCase>& table);
 void add_conv_block_cases(std::vector<OpCase>& table);
 void add_norm_cases(std::vector<OpCase>& table);
+void add_norm_pool_cases(std::vector<OpCase>& table);
 void add_elementwise_cases(std::vector<OpCase>& table);
 void add_loss_cases(std::vector<OpCase>& table);
 void add_optimizer_cases(std::vector<OpCase>& table);

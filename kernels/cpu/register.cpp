@@ -7,6 +7,7 @@ namespace retort {
 void register_eigen_kernels() {
   eigen::register_batch();
   eigen::register_batch_norm();
+  eigen::register_batch_norm_pool();
   eigen::register_confusion();
   eigen::register_conv2d();
   eigen::register_conv_block();

@@ -7,6 +7,7 @@ namespace retort::eigen {
 
 void register_batch();
 void register_batch_norm();
+void register_batch_norm_pool();
 void register_confusion();
 void register_conv2d();
 void register_conv_block();

@@ -18,6 +18,8 @@ void register_conv_block();
 template <Device>
 void register_batch_norm();
 template <Device>
+void register_batch_norm_pool();
+template <Device>
 void register_max_pool2d();
 template <Device>
 void register_dropout();
@@ -51,6 +53,7 @@ void register_gpu_kernels() {
   register_conv2d<device>();
   register_conv_block<device>();
   register_batch_norm<device>();
+  register_batch_norm_pool<device>();
   register_max_pool2d<device>();
   register_dropout<device>();
   register_softmax<device>();

@@ -2,6 +2,7 @@
 #include "retort/kernels/backends.h"
 #include "retort/kernels/ref/batch.h"
 #include "retort/kernels/ref/batch_norm.h"
+#include "retort/kernels/ref/batch_norm_pool.h"
 #include "retort/kernels/ref/confusion.h"
 #include "retort/kernels/ref/conv2d.h"
 #include "retort/kernels/ref/conv_block.h"
@@ -32,6 +33,7 @@ void register_ref_kernels() {
   add(ConvBlockKernels{ref::conv_block_forward<float>});
   add(BatchNormKernels{ref::batch_norm_forward_train<float>, ref::batch_norm_forward_eval<float>,
                        ref::batch_norm_backward_train<float>, ref::batch_norm_backward_eval<float>});
+  add(BatchNormPoolKernels{ref::batch_norm_pool_forward_train<float>, ref::batch_norm_pool_backward_train<float>});
   add(MaxPool2dKernels{ref::max_pool2d_forward<float>, ref::max_pool2d_backward<float>});
   add(LinearKernels{ref::linear_forward<float>, ref::linear_backward<float>});
   add(MatmulKernels{ref::matmul_forward<float>});

@@ -6,6 +6,7 @@
 namespace retort::simd {
 
 void register_batch_norm();
+void register_batch_norm_pool();
 void register_conv2d();
 void register_conv_block();
 void register_linear();
