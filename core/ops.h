@@ -86,7 +86,7 @@ struct RecurrentWeights {
 Tensor lstm(const Tensor& x, const RecurrentWeights& weights, bool reverse = false);
 Tensor gru(const Tensor& x, const RecurrentWeights& weights, bool reverse = false);
 
-// ---- layers (core/ops/{conv2d,linear,batch_norm,max_pool2d}.cpp) ----
+// ---- layers (core/ops/{conv2d,linear,batch_norm,max_pool2d,batch_norm_pool}.cpp) ----
 
 struct Conv2dOptions {
   std::array<std::int64_t, 2> stride{1, 1}, padding{0, 0};
@@ -117,6 +117,11 @@ Tensor max_pool2d(const Tensor& x, std::array<std::int64_t, 2> kernel, std::arra
 struct NormState {
   Tensor weight, bias, running_mean, running_var;
 };
+/// max_pool2d(batch_norm(x)). In training it is one kernel, and backward another: the normalised plane is never in memory, and the
+/// graph keeps nothing of x's size but x.
+Tensor batch_norm_pool(const Tensor& x, const NormState& norm, const BatchNormOptions& options, std::array<std::int64_t, 2> kernel,
+                       std::array<std::int64_t, 2> stride);
+
 struct ConvBlockOptions {
   Conv2dOptions conv;
   std::array<std::int64_t, 2> pool{1, 2}, pool_stride{2, 2};

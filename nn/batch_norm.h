@@ -22,6 +22,13 @@ class BatchNorm2d final : public Module {
     return ops::batch_norm(x, weight_, bias_, running_mean_, running_var_, options);
   }
 
+  /// max_pool2d(forward(x), kernel, stride); in training in one kernel.
+  Tensor forward_pooled(const Tensor& x, std::array<std::int64_t, 2> kernel, std::array<std::int64_t, 2> stride) const {
+    ops::BatchNormOptions options = options_;
+    options.training = training();
+    return ops::batch_norm_pool(x, affine(), options, kernel, stride);
+  }
+
   ops::NormState affine() const { return {weight_, bias_, running_mean_, running_var_}; }
   const ops::BatchNormOptions& options() const { return options_; }
 

@@ -8,14 +8,13 @@
 #pragma once
 
 #include "retort/bench/kernels/roof.h"
-#include "retort/kernels/batch_norm.h"
+#include "retort/kernels/batch_norm_pool.h"
 #include "retort/kernels/conv2d.h"
 #include "retort/kernels/conv_block.h"
 #include "retort/kernels/copy.h"
 #include "retort/kernels/dropout.h"
 #include "retort/kernels/elementwise.h"
 #include "retort/kernels/linear.h"
-#include "retort/kernels/max_pool2d.h"
 #include "retort/kernels/normalize.h"
 #include "retort/kernels/optimizer.h"
 #include "retort/kernels/recurrent.h"
@@ -116,6 +115,11 @@ class Meters {
 
   /// For maps: `arrays` arrays of n floats.
   static Cost elements(std::int64_t n, int arrays) { return {n, n, 0, static_cast<double>(n) * arrays}; }
+  /// For a pass over some planes, and their pooled one.
+  static Cost pooled(const MaxPool2dShape& z, int planes) {
+    const std::int64_t x = z.n * z.c * z.h * z.w, y = z.n * z.c * z.oh() * z.ow();
+    return {x / z.n, y / z.n, 0, static_cast<double>(planes * x + y)};
+  }
   static double non_zero(std::int64_t n, const float* values) {
     return static_cast<double>(n - std::count(values, values + n, 0.0f));
   }
@@ -178,6 +182,11 @@ inline void Meters::wrap_layers() {
       .wrap<&BatchNormKernels::backward_train>("backward", [](Stream&, const BatchNormShape& z, auto...) {
         return elements(z.n * z.c * z.spatial, z.activation == Activation::relu ? 4 : 3);
       });
+  Table<BatchNormPoolKernels>(metering_)
+      .wrap<&BatchNormPoolKernels::forward_train>("forward",
+                                                  [](Stream&, const BatchNormPoolShape& z, auto...) { return pooled(z.pool, 1); })
+      .wrap<&BatchNormPoolKernels::backward_train>(
+          "backward", [](Stream&, const BatchNormPoolShape& z, auto...) { return pooled(z.pool, 2); });
   Table<MaxPool2dKernels>(metering_)
       .wrap<&MaxPool2dKernels::forward>(
           "forward",

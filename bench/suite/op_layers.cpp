@@ -1,11 +1,10 @@
 // Linear, convolution, normalisation and pooling: the layers of MTL-net.
 #include "retort/bench/suite/op_bench.h"
 #include "retort/bench/suite/twins.h"
-#include "retort/kernels/batch_norm.h"
+#include "retort/kernels/batch_norm_pool.h"
 #include "retort/kernels/conv2d.h"
 #include "retort/kernels/conv_block.h"
 #include "retort/kernels/linear.h"
-#include "retort/kernels/max_pool2d.h"
 
 namespace retort::bench {
 namespace {
@@ -139,6 +138,29 @@ void add_max_pool(std::vector<OpBench>& table, const MaxPool2dShape& z) {
       [z](const auto& k, Stream& s, DeviceArrays& a) { k.backward(s, z, a.ints[0], a.in[0], a.out[0]); }));
 }
 
+void add_batch_norm_pool(std::vector<OpBench>& table, const MaxPool2dShape& pool) {
+  const BatchNormPoolShape z{pool};
+  const std::string name = fmt::format("batch_norm_pool_{}x{}x{}x{}", pool.n, pool.c, pool.h, pool.w);
+  const std::int64_t c = pool.c, in = pool.n * c * pool.h * pool.w, out = pool.n * c * pool.oh() * pool.ow();
+  table.push_back(op_bench<BatchNormPoolKernels>(
+      name + "/forward_train", 0, 4.0 * static_cast<double>(in + out),
+      [=](Draw& d) {
+        return Arrays{{d.normal(in), d.positive(c), d.normal(c)}, {zeros(c), zeros(c), zeros(out)}};
+      },
+      [z](const auto& k, Stream& s, DeviceArrays& a) {
+        k.forward_train(s, z, a.in[0], a.in[1], a.in[2], nullptr, nullptr, a.out[0], a.out[1], a.out[2]);
+      }));
+  table.push_back(op_bench<BatchNormPoolKernels>(
+      name + "/backward_train", 0, 4.0 * static_cast<double>(2 * in + out),
+      [=](Draw& d) {
+        return Arrays{{d.normal(in), d.positive(c), d.normal(c), d.normal(c, 0.1f), d.positive(c), d.normal(out)},
+                      {zeros(in), zeros(c), zeros(c)}};
+      },
+      [z](const auto& k, Stream& s, DeviceArrays& a) {
+        k.backward_train(s, z, a.in[0], a.in[1], a.in[2], a.in[3], a.in[4], a.in[5], a.out[0], a.out[1], a.out[2]);
+      }));
+}
+
 }  // namespace
 
 void add_layer_rows(std::vector<OpBench>& table, std::int64_t batch, const Twins& twins) {
@@ -158,10 +180,12 @@ void add_layer_rows(std::vector<OpBench>& table, std::int64_t batch, const Twins
   for (const std::int64_t h : {3, 1}) {
     add_batch_norm(table, batch, 32, h * 92);
     add_max_pool(table, {batch, 32, h, 92, 1, 2, 2, 2});
+    add_batch_norm_pool(table, {batch, 32, h, 92, 1, 2, 2, 2});
   }
   for (const std::int64_t h : {2, 1}) {
     add_batch_norm(table, batch, 64, h * 38);
     add_max_pool(table, {batch, 64, h, 38, 1, 2, 2, 2});
+    add_batch_norm_pool(table, {batch, 64, h, 38, 1, 2, 2, 2});
   }
 }
 

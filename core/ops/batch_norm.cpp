@@ -1,35 +1,31 @@
-#include "retort/kernels/batch_norm.h"
-
 #include "retort/core/ops/common.h"
+#include "retort/core/ops/layer_shapes.h"
 
 namespace retort::ops {
 
-namespace {
-
-BatchNormShape norm_shape(const Tensor& x, std::span<const Tensor> channels, const BatchNormOptions& options) {
-  expect("batch_norm", "input", x);
-  check(x.shape().rank() >= 2, "batch_norm: input {} has no channels", x.shape());
+BatchNormShape batch_norm_shape(const char* op, const Tensor& x, const NormState& norm, const BatchNormOptions& options) {
+  expect(op, "input", x);
+  check(x.shape().rank() >= 2, "{}: input {} has no channels", op, x.shape());
   const std::int64_t n = x.shape()[0], c = x.shape()[1];
-  for (const Tensor& tensor : channels) {
-    expect("batch_norm", "weight, bias or a running statistic", tensor);
-    expect_with("batch_norm", x, "weight, bias or a running statistic", tensor);
-    check(tensor.shape() == Shape{c}, "batch_norm: a parameter has shape {}, input {} has {} channels", tensor.shape(),
-          x.shape(), c);
+  for (const Tensor* tensor : {&norm.weight, &norm.bias, &norm.running_mean, &norm.running_var}) {
+    expect(op, "weight, bias or a running statistic", *tensor);
+    expect_with(op, x, "weight, bias or a running statistic", *tensor);
+    check(tensor->shape() == Shape{c}, "{}: a parameter has shape {}, input {} has {} channels", op, tensor->shape(), x.shape(),
+          c);
   }
   const std::int64_t spatial = n > 0 && c > 0 ? x.count() / (n * c) : 0;
-  check(!options.training || n * spatial > 1, "batch_norm: training on input {} needs more than one value per channel", x.shape());
+  check(!options.training || n * spatial > 1, "{}: training on input {} needs more than one value per channel", op, x.shape());
   return {n, c, spatial, options.eps, options.momentum, options.relu ? Activation::relu : Activation::none};
 }
 
-}  // namespace
-
-Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean, const Tensor& running_var,
-                  const BatchNormOptions& options) {
-  const BatchNormShape shape = norm_shape(x, std::array{weight, bias, running_mean, running_var}, options);
+Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                  const Tensor& running_var, const BatchNormOptions& options) {
+  const BatchNormShape shape = batch_norm_shape("batch_norm", x, {weight, bias, running_mean, running_var}, options);
   const Tensor y = Tensor::empty_like(x);
   const auto& kernels = kernel<BatchNormKernels>(x.device());
   const bool training = options.training, relu = options.relu;
-  Tensor mean = running_mean, spread = running_var;  // what backward needs: (mean, invstd) of the batch or the running (mean, var)
+  Tensor mean = running_mean,
+         spread = running_var;  // what backward needs: (mean, invstd) of the batch or the running (mean, var)
   if (training) {
     mean = Tensor::empty_like(running_mean);
     spread = Tensor::empty_like(running_mean);
