@@ -7,6 +7,7 @@
 // first touch of a window reads the disk.
 #include "retort/data/loader.h"
 #include "retort/bench/suite/machine.h"
+#include "retort/bench/suite/peer.h"
 #include "retort/bench/suite/step_runner.h"
 #include "retort/core/random.h"
 #include "retort/data/prepared.h"
@@ -106,11 +107,6 @@ void write_file(const fs::path& path, std::int64_t n) {
   if (fd >= 0) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), ::close(fd);
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
 /// Trains `steps` steps as the trainer does, with the time of each part.
 Json train(const Options& o, const WindowSet& windows, Loader& loader) {
   Context context(Device::cpu, o.threads);
@@ -125,14 +121,11 @@ Json train(const Options& o, const WindowSet& windows, Loader& loader) {
     gathers.push_back(timed([&] { batch = data.gather(indices); }));
     steps.push_back(timed([&] { state.step(batch), context.synchronize(); }));
   }
+  const bench::Stats gather = bench::stats(gathers);
   return {{"steps", o.steps},
-          {"gather_us", median(gathers) * 1e6},
-          {"step_ms", median(steps) * 1e3},
-          {"gather_p90_us",
-           [&] {
-             std::ranges::sort(gathers);
-             return gathers[gathers.size() * 9 / 10] * 1e6;
-           }()},
+          {"gather_us", gather.median * 1e6},
+          {"step_ms", bench::stats(steps).median * 1e3},
+          {"gather_p90_us", gather.p90 * 1e6},
           {"rss_file_mb", status_mb("RssFile")},
           {"rss_anon_mb", status_mb("RssAnon")}};
 }

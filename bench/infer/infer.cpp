@@ -4,21 +4,19 @@
 //   bench_infer_infer --batch 1 --threads 1 --peer "/usr/bin/python3 bench/peers/torch_infer.py"
 //
 // It first compares the fused path with the layers one by one and refuses to time a wrong result.
+#include "retort/bench/suite/peer.h"
 #include "retort/core/random.h"
 #include "retort/core/version.h"
-#include "retort/distill/run_record.h"
 #include "retort/kernels/registry.h"
 #include "retort/nn/predict.h"
 
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <memory>
 
 namespace {
 
@@ -28,15 +26,6 @@ struct Options {
   std::string form = "mtl-net", impl, peer, json;
   int batch = 1, calls = 200, threads = 1, rounds = 3;
 };
-
-struct Stats {
-  double median, fastest, p90;
-};
-
-Stats stats(std::vector<double> ms) {
-  std::ranges::sort(ms);
-  return {ms[ms.size() / 2], ms.front(), ms[ms.size() * 9 / 10]};
-}
 
 Tensor noise(Context& context, std::int64_t windows) {
   std::vector<float> values(static_cast<std::size_t>(windows * 300));
@@ -67,20 +56,6 @@ std::vector<double> time_calls(const nn::TwoTaskModel& model, const Tensor& wind
   return ms;
 }
 
-/// The peer's own report of as many calls.
-Json ask_peer(const Options& o) {
-  const std::string command =
-      fmt::format("{} --form {} --batch {} --calls {} --threads {} --json -", o.peer, o.form, o.batch, o.calls, o.threads);
-  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-  check(pipe != nullptr, "cannot run {}", command);
-  std::string text;
-  char buffer[4096];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, n);
-  const Json json = Json::parse(text, nullptr, false);
-  check(!json.is_discarded(), "the peer printed no JSON: {}", command);
-  return json;
-}
-
 int run(const Options& o) {
   Context context(Device::cpu, o.threads);
   if (!o.impl.empty()) use_implementation("*", Device::cpu, o.impl);
@@ -89,20 +64,19 @@ int run(const Options& o) {
   const Tensor windows = noise(context, o.batch);
   check_result(*model, windows);
 
-  std::vector<double> ours, peer_medians, peer_fastest;
-  Json peer;
+  bench::Peer peer(o.peer.empty() ? ""
+                                  : fmt::format("{} --form {} --batch {} --calls {} --threads {} --json -", o.peer, o.form,
+                                                o.batch, o.calls, o.threads));
+  std::vector<double> ours;
   for (int round = 0; round < o.rounds; ++round) {
     const auto ms = time_calls(*model, windows, o.calls);
     ours.insert(ours.end(), ms.begin(), ms.end());
-    if (o.peer.empty()) continue;
-    peer = ask_peer(o);
-    peer_medians.push_back(peer.at("median_ms").get<double>());
-    peer_fastest.push_back(peer.at("min_ms").get<double>());
+    peer.take_turn();
   }
-  const Stats mine = stats(ours);
+  const bench::Stats mine = bench::stats(ours);
+  const bench::Columns columns{8, 3};
   fmt::print("prediction, {}, batch {}, {} thread(s), {}\n", o.form, o.batch, o.threads, describe(Device::cpu));
-  fmt::print("retort {:<10} median {:8.3f} ms  min {:8.3f}  p90 {:8.3f}  ({} calls)\n", version(), mine.median, mine.fastest,
-             mine.p90, ours.size());
+  bench::print_ours(mine, columns, ours.size(), "calls");
   Json result = {{"what", "prediction"},
                  {"form", o.form},
                  {"batch", o.batch},
@@ -114,18 +88,7 @@ int run(const Options& o) {
                  {"infer_median_ms", mine.median},
                  {"infer_min_ms", mine.fastest},
                  {"infer_p90_ms", mine.p90}};
-  if (!o.peer.empty()) {
-    const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);
-    fmt::print("PyTorch {:<9} median {:8.3f} ms  min {:8.3f}  (median of {} rounds, {})\n", peer.value("torch", "?"),
-               medians.median, fastest.fastest, o.rounds, peer.value("how", "?"));
-    fmt::print("ratio              median {:8.2f} x   min {:8.2f} x\n", medians.median / mine.median,
-               fastest.fastest / mine.fastest);
-    result["peer"] = peer;
-    result["peer_median_ms"] = medians.median;
-    result["peer_min_ms"] = fastest.fastest;
-    result["ratio_of_medians"] = medians.median / mine.median;
-    result["ratio_of_minima"] = fastest.fastest / mine.fastest;
-  }
+  peer.report(mine, columns, result);
   if (!o.json.empty()) std::ofstream(o.json) << result.dump(2) << "\n";
   return 0;
 }

@@ -15,12 +15,12 @@ is listed with its error. --device cpu runs what needs no GPU, to try the script
 """
 import argparse
 import copy
-import json
-import os
 import platform
 import statistics
 import sys
 import time
+
+import peer  # beside this file
 
 BETA, LEARNING_RATE = 0.999, 1e-3
 LOSS_ROWS = (64, 256, 1024, 4096, 16384, 65536)
@@ -52,8 +52,7 @@ class Bench:
     def __init__(self, arguments):
         import torch
 
-        sys.dont_write_bytecode = True
-        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden"))
+        peer.import_golden()
         import mtl_net
 
         self.torch, self.net, self.arguments = torch, mtl_net, arguments
@@ -213,17 +212,11 @@ def main():
     bench = Bench(arguments)
     result = {"what": "PyTorch " + arguments.what, "device": arguments.device, "tf32": arguments.tf32, "machine": machine(bench)}
     result.update(measure_steps(bench) if arguments.what == "step" else measure_losses(bench))
-    if arguments.json == "-":
-        print(json.dumps(result, indent=1))
-        return 0
     listed = result["set_ups"].items() if arguments.what == "step" else (
         ("%d rows, %s" % (row["rows"], name), row[name]) for row in result["losses"] for name in ("eager", "graph"))
-    for name, r in listed:
-        print("%-22s %s" % (name, r["error"] if "error" in r else "median %.1f us, min %.1f us, waited for one by one %.1f us" % (
-            r["median_us"], r["min_us"], r["waited_us"])))
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            file.write(json.dumps(result, indent=1) + "\n")
+    peer.deliver(arguments.json, result, ("%-22s %s" % (
+        name, r["error"] if "error" in r else "median %.1f us, min %.1f us, waited for one by one %.1f us" % (
+            r["median_us"], r["min_us"], r["waited_us"])) for name, r in listed))
     return 0
 
 

@@ -9,14 +9,14 @@ ready for prediction, and which is fastest depends on batch and threads; --how b
     torch_infer.py --batch 1024 --how eager --json infer.json
 """
 import argparse
-import json
 import os
 import statistics
 import sys
 import time
 import warnings
 
-import torch_step  # beside this file: what is loaded, the machine, the models
+import peer  # beside this file
+import torch_step  # likewise: the models
 
 HOW = ("eager", "frozen", "optimized")
 
@@ -86,8 +86,7 @@ def main():
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # before torch is loaded, see README.md
     import torch
 
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden"))
-    sys.dont_write_bytecode = True
+    peer.import_golden()
     warnings.filterwarnings("ignore")
     import mtl_net
 
@@ -107,21 +106,15 @@ def main():
     with torch.inference_mode():
         expected = Logits().eval()(x)
         how, call, medians = fastest(torch, arguments, lambda: Logits().eval(), x, expected)
-        times = sorted(time_calls(call, x, arguments.calls))
-    blas, files = torch_step.loaded_blas()
+        times = time_calls(call, x, arguments.calls)
+    blas, files = peer.loaded_blas()
     result = {"what": "PyTorch prediction", "form": arguments.form, "batch": arguments.batch, "threads": torch.get_num_threads(), "how": how,
-              "tried_median_ms": medians, "calls": len(times), "median_ms": statistics.median(times), "min_ms": times[0],
-              "p90_ms": times[int(0.9 * (len(times) - 1))], "torch": torch.__version__, "blas": blas, "libraries": files,
-              "machine": torch_step.machine(), "load_before": load}
-    if arguments.json == "-":
-        print(json.dumps(result, indent=1))
-        return 0
-    print("PyTorch %s, BLAS: %s, %d thread(s), %s" % (torch.__version__, ", ".join(blas) or "built in", torch.get_num_threads(), how))
-    print("%s batch %d: median %.3f ms, min %.3f ms, p90 %.3f ms a call (%d calls)" % (
-        arguments.form, arguments.batch, result["median_ms"], result["min_ms"], result["p90_ms"], len(times)))
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            file.write(json.dumps(result, indent=1) + "\n")
+              "tried_median_ms": medians, "calls": len(times), **peer.spread(times), "torch": torch.__version__, "blas": blas, "libraries": files,
+              "machine": peer.machine(), "load_before": load}
+    peer.deliver(arguments.json, result, [
+        "PyTorch %s, BLAS: %s, %d thread(s), %s" % (torch.__version__, ", ".join(blas) or "built in", torch.get_num_threads(), how),
+        "%s batch %d: median %.3f ms, min %.3f ms, p90 %.3f ms a call (%d calls)" % (
+            arguments.form, arguments.batch, result["median_ms"], result["min_ms"], result["p90_ms"], len(times))])
     return 0
 
 

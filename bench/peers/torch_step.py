@@ -15,13 +15,11 @@ disturbed, the median the usual. See README.md beside this file for the traps.
 """
 import argparse
 import copy
-import json
 import os
-import platform
-import re
-import statistics
 import sys
 import time
+
+import peer  # beside this file
 
 METHODS = ("smooth-distill", "multi-task", "sd-dropout")
 MTL_NETS = ("mtl-net", "mtl-net-paper", "mtl-net-released")
@@ -41,31 +39,6 @@ def parse_arguments():
     parser.add_argument("--compile", action="store_true", help="torch.compile for student and teacher")
     parser.add_argument("--json", metavar="FILE", help="also write the result, with the machine in it, as JSON ('-': to stdout)")
     return parser.parse_args()
-
-
-def loaded_blas():
-    """The BLAS and OpenMP libraries mapped into this process, e.g. 'openblas (openmp)': what decides the speed of matrix products."""
-    with open("/proc/self/maps") as maps:
-        files = {line.split()[-1] for line in maps if ".so" in line}
-    found = sorted({os.path.realpath(f) for f in files if re.search(r"(blas|mkl_rt|mkl_core|blis|torch_cpu|gomp|iomp|omp\.so)", f)})
-    kinds = []
-    for path in found:
-        if "openblas" in path:
-            kinds.append("openblas (%s)" % ("openmp" if "openmp" in path else "pthread: slow, see README.md" if "pthread" in path
-                                            else "unknown threading"))
-        elif "mkl" in os.path.basename(path):
-            kinds.append("mkl")
-        elif "blis" in path:
-            kinds.append("blis")
-        elif re.search(r"libblas\.so", path):
-            kinds.append("reference blas: very slow, see README.md")
-    return sorted(set(kinds)), found
-
-
-def machine():
-    with open("/proc/cpuinfo") as info:
-        model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.processor())
-    return {"cpu": model, "cpus_usable": len(os.sched_getaffinity(0)), "system": platform.platform(), "python": platform.python_version()}
 
 
 def make_optimizer(torch, parameters, tuned):
@@ -166,8 +139,7 @@ def main():
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     import torch
 
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden"))
-    sys.dont_write_bytecode = True
+    peer.import_golden()
     import mtl_net
 
     torch.set_num_threads(arguments.threads)
@@ -178,24 +150,19 @@ def main():
         print("torch_step: other programs keep %.1f processors busy; OpenMP threads wait for each other, so times with more than one "
               "thread mean little now" % load, file=sys.stderr)
     step, adam = make_step(torch, mtl_net, arguments)
-    times = sorted(time_steps(torch, step, arguments))
-    blas, files = loaded_blas()
+    times = time_steps(torch, step, arguments)
+    blas, files = peer.loaded_blas()
     result = {"what": "PyTorch training step", "form": arguments.form, "method": arguments.method, "batch": arguments.batch,
               "threads": torch.get_num_threads(), "device": arguments.device, "tuned": arguments.tuned,
               "compiled": arguments.compile, "adam": adam,
-              "steps": len(times), "median_ms": statistics.median(times), "min_ms": times[0], "p90_ms": times[int(0.9 * (len(times) - 1))],
-              "torch": torch.__version__, "blas": blas, "libraries": [os.path.basename(f) for f in files], "machine": machine(),
+              "steps": len(times), **peer.spread(times),
+              "torch": torch.__version__, "blas": blas, "libraries": [os.path.basename(f) for f in files], "machine": peer.machine(),
               "load_before": load, "allocator": os.path.basename(os.environ.get("LD_PRELOAD", "")) or "libc"}
-    if arguments.json == "-":
-        print(json.dumps(result, indent=1))
-        return 0
-    print("PyTorch %s, BLAS: %s, %d thread(s), Adam %s%s" % (torch.__version__, ", ".join(blas) or "built in", torch.get_num_threads(),
-                                                           adam, ", channels_last" if arguments.tuned else ""))
-    print("%s %s batch %d: median %.2f ms, min %.2f ms, p90 %.2f ms a step (%d steps)" % (
-        arguments.method, arguments.form, arguments.batch, result["median_ms"], result["min_ms"], result["p90_ms"], len(times)))
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            file.write(json.dumps(result, indent=1) + "\n")
+    peer.deliver(arguments.json, result, [
+        "PyTorch %s, BLAS: %s, %d thread(s), Adam %s%s" % (torch.__version__, ", ".join(blas) or "built in", torch.get_num_threads(),
+                                                           adam, ", channels_last" if arguments.tuned else ""),
+        "%s %s batch %d: median %.2f ms, min %.2f ms, p90 %.2f ms a step (%d steps)" % (
+            arguments.method, arguments.form, arguments.batch, result["median_ms"], result["min_ms"], result["p90_ms"], len(times))])
     return 0
 
 

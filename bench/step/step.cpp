@@ -5,6 +5,7 @@
 //
 // Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
 #include "retort/bench/step/meter.h"
+#include "retort/bench/suite/peer.h"
 #include "retort/bench/suite/step_runner.h"
 #include "retort/core/version.h"
 #include "retort/kernels/registry.h"
@@ -18,7 +19,6 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <memory>
 
 namespace {
 
@@ -29,15 +29,6 @@ struct Options {
   int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
   bool breakdown = false, no_kernels = false, tf32 = false, no_graph = false;
 };
-
-struct Stats {
-  double median, fastest, p90;
-};
-
-Stats stats(std::vector<double> ms) {
-  std::ranges::sort(ms);
-  return {ms[ms.size() / 2], ms.front(), ms[ms.size() * 9 / 10]};
-}
 
 /// Milliseconds of a step. A GPU works on its own, as in training, where the host waits once an epoch: its steps are timed in
 /// groups that are waited for once.
@@ -56,14 +47,14 @@ std::vector<double> time_steps(bench::StepRunner& runner, const Options& o) {
 /// Where the time went, kernel by kernel, with the floor of each; the same as JSON.
 Json print_breakdown(bench::StepRunner& runner, const Options& o, int threads) {
   const bench::Meters meters(bench::Metering::time, threads);
-  const double step = stats(time_steps(runner, o)).median, steps = o.steps + o.warm_up;
+  const double step = bench::stats(time_steps(runner, o)).median, steps = o.steps + o.warm_up;
   const char* layout = "{:<28}{:>18}{:>7.0f}{:>10.3f}{:>9.1f}{:>9.1f}{:>10.3f}{:>7.2f}\n";
   fmt::print("\n{:<28}{:>18}{:>7}{:>10}{:>9}{:>9}{:>10}{:>7}\n", "medians", "layer", "calls", "ms/step", "GFLOP/s", "GB/s",
              "floor ms", "times");
   double kernels = 0, small = 0, floor = 0, small_floor = 0;
   Json list = Json::array();
   for (const auto& m : bench::Meters::rows()) {
-    const double calls = static_cast<double>(m.seconds.size()) / steps, ms = stats(m.seconds).median * calls * 1e3,
+    const double calls = static_cast<double>(m.seconds.size()) / steps, ms = bench::stats(m.seconds).median * calls * 1e3,
                  least = m.floor / steps * 1e3;
     kernels += ms, floor += least;
     list.push_back({{"kernel", m.name}, {"from", m.from}, {"to", m.to}, {"calls", calls}, {"ms", ms}, {"floor_ms", least}});
@@ -81,20 +72,6 @@ Json print_breakdown(bench::StepRunner& runner, const Options& o, int threads) {
   return {{"roof_gflops", flops}, {"roof_gbs", bytes}, {"floor_ms", floor}, {"step_ms", step}, {"kernels", list}};
 }
 
-/// The peer's own report of the same number of steps.
-Json ask_peer(const Options& o, int threads) {
-  const std::string command = fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer, o.form,
-                                          o.method, o.batch, o.steps, threads);
-  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-  check(pipe != nullptr, "cannot run {}", command);
-  std::string text;
-  char buffer[4096];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, n);
-  const Json json = Json::parse(text, nullptr, false);
-  check(!json.is_discarded(), "the peer printed no JSON: {}", command);
-  return json;
-}
-
 int run(const Options& o) {
   const Device device = parse_device(o.device);
   use_implementations(o.impl, device);
@@ -107,21 +84,19 @@ int run(const Options& o) {
                     "--breakdown, --no-kernels and --peer are for --device cpu; on a GPU the peer is bench/peers/torch_gpu.py");
   if (o.no_kernels) bench::Meters(bench::Metering::skip, threads);
 
+  bench::Peer peer(o.peer.empty() ? ""
+                                  : fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer,
+                                                o.form, o.method, o.batch, o.steps, threads));
   std::vector<double> ours;
-  std::vector<double> peer_medians, peer_fastest;
-  Json peer;
   for (int round = 0; round < o.rounds; ++round) {
     const auto ms = time_steps(runner, o);
     ours.insert(ours.end(), ms.begin(), ms.end());
-    if (o.peer.empty()) continue;
-    peer = ask_peer(o, threads);
-    peer_medians.push_back(peer.at("median_ms").get<double>());
-    peer_fastest.push_back(peer.at("min_ms").get<double>());
+    peer.take_turn();
   }
-  const Stats mine = stats(ours);
+  const bench::Stats mine = bench::stats(ours);
+  const bench::Columns columns{7, 2};
   fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(device));
-  fmt::print("retort {:<10} median {:7.2f} ms  min {:7.2f}  p90 {:7.2f}  ({} steps)\n", version(), mine.median, mine.fastest,
-             mine.p90, o.rounds * o.steps);
+  bench::print_ours(mine, columns, static_cast<std::size_t>(o.rounds) * static_cast<std::size_t>(o.steps), "steps");
   Json result = {{"method", o.method},
                  {"form", o.form},
                  {"batch", o.batch},
@@ -137,18 +112,7 @@ int run(const Options& o) {
                  {"median_us", 1e3 * mine.median},
                  {"min_ms", mine.fastest},
                  {"p90_ms", mine.p90}};
-  if (!o.peer.empty()) {
-    const Stats medians = stats(peer_medians), fastest = stats(peer_fastest);
-    fmt::print("PyTorch {:<9} median {:7.2f} ms  min {:7.2f}  (median of {} rounds)\n", peer.value("torch", "?"), medians.median,
-               fastest.fastest, o.rounds);
-    fmt::print("ratio              median {:7.2f} x   min {:7.2f} x\n", medians.median / mine.median,
-               fastest.fastest / mine.fastest);
-    result["peer"] = peer;
-    result["peer_median_ms"] = medians.median;
-    result["peer_min_ms"] = fastest.fastest;
-    result["ratio_of_medians"] = medians.median / mine.median;
-    result["ratio_of_minima"] = fastest.fastest / mine.fastest;
-  }
+  peer.report(mine, columns, result);
   if (o.breakdown) {
     result["breakdown"] = print_breakdown(runner, o, threads);
     const double floor = result["breakdown"]["floor_ms"].get<double>();

@@ -2,6 +2,8 @@
 #include "retort/bench/suite/op_bench.h"
 #include "retort/kernels/recurrent.h"
 
+#include <type_traits>
+
 namespace retort::bench {
 namespace {
 
@@ -26,22 +28,28 @@ struct Sizes {
   }
 };
 
-void add_lstm(std::vector<OpBench>& table, const RecurrentShape& z) {
-  const Sizes n(z, 4);
-  const std::string name = fmt::format("lstm_{}x{}x{}_{}", z.steps, z.rows, z.in, z.hidden);
-  const auto forward = [z](const LstmKernels& k, Stream& s, auto& in, auto& out) {
-    k.forward(s, z, in[0], in[1], in[2], in[3], in[4], out[0], out[1], out[2]);
+/// Forward and backward of LstmKernels or GruKernels; an LSTM also has its cell states.
+template <class Kernels>
+void add_cells(std::vector<OpBench>& table, std::int64_t gate_blocks, const RecurrentShape& z) {
+  constexpr bool lstm = std::is_same_v<Kernels, LstmKernels>;
+  const Sizes n(z, gate_blocks);
+  const std::string name = fmt::format("{}_{}x{}x{}_{}", Kernels::op, z.steps, z.rows, z.in, z.hidden);
+  const auto forward = [z](const Kernels& k, Stream& s, auto& in, auto& out) {
+    if constexpr (lstm)
+      k.forward(s, z, in[0], in[1], in[2], in[3], in[4], out[0], out[1], out[2]);
+    else
+      k.forward(s, z, in[0], in[1], in[2], in[3], in[4], out[0], out[1]);
   };
-  table.push_back(op_bench<LstmKernels>(
+  table.push_back(op_bench<Kernels>(
       name + "/forward", n.flops, n.bytes, [n](Draw& d) { return n.inputs(d); },
       [forward](const auto& k, Stream& s, DeviceArrays& a) { forward(k, s, a.in, a.out); }));
-  table.push_back(op_bench<LstmKernels>(
+  table.push_back(op_bench<Kernels>(
       name + "/backward", 2 * n.flops, 2 * n.bytes,
-      [n, forward](Draw& d) {
+      [n, forward](Draw& d) {  // in: x and weights, then what forward made of them (gates, y, cells), then dy
         Arrays arrays = n.inputs(d);
         Stream stream(Device::cpu, 1);
         DeviceArrays run(Device::cpu, arrays);
-        forward(kernel<LstmKernels>(Device::cpu), stream, run.in, run.out);
+        forward(kernel<Kernels>(Device::cpu), stream, run.in, run.out);
         run.fetch(arrays);
         for (Floats& values : arrays.out) arrays.in.push_back(std::move(values));
         arrays.in.push_back(d.normal(n.y));
@@ -49,35 +57,11 @@ void add_lstm(std::vector<OpBench>& table, const RecurrentShape& z) {
         return arrays;
       },
       [z](const auto& k, Stream& s, DeviceArrays& a) {
-        k.backward(s, z, a.in[0], a.in[1], a.in[2], a.in[5], a.in[6], a.in[7], a.in[8], a.out[0], a.out[1], a.out[2], a.out[3],
-                   a.out[4]);
-      }));
-}
-
-void add_gru(std::vector<OpBench>& table, const RecurrentShape& z) {
-  const Sizes n(z, 3);
-  const std::string name = fmt::format("gru_{}x{}x{}_{}", z.steps, z.rows, z.in, z.hidden);
-  const auto forward = [z](const GruKernels& k, Stream& s, auto& in, auto& out) {
-    k.forward(s, z, in[0], in[1], in[2], in[3], in[4], out[0], out[1]);
-  };
-  table.push_back(op_bench<GruKernels>(
-      name + "/forward", n.flops, n.bytes, [n](Draw& d) { return n.inputs(d); },
-      [forward](const auto& k, Stream& s, DeviceArrays& a) { forward(k, s, a.in, a.out); }));
-  table.push_back(op_bench<GruKernels>(
-      name + "/backward", 2 * n.flops, 2 * n.bytes,
-      [n, forward](Draw& d) {
-        Arrays arrays = n.inputs(d);
-        Stream stream(Device::cpu, 1);
-        DeviceArrays run(Device::cpu, arrays);
-        forward(kernel<GruKernels>(Device::cpu), stream, run.in, run.out);
-        run.fetch(arrays);
-        for (Floats& values : arrays.out) arrays.in.push_back(std::move(values));
-        arrays.in.push_back(d.normal(n.y));
-        arrays.out = n.gradients();
-        return arrays;
-      },
-      [z](const auto& k, Stream& s, DeviceArrays& a) {
-        k.backward(s, z, a.in[0], a.in[1], a.in[2], a.in[5], a.in[6], a.in[8], a.out[0], a.out[1], a.out[2], a.out[3], a.out[4]);
+        const auto &in = a.in, &out = a.out;
+        if constexpr (lstm)
+          k.backward(s, z, in[0], in[1], in[2], in[5], in[6], in[7], in[8], out[0], out[1], out[2], out[3], out[4]);
+        else
+          k.backward(s, z, in[0], in[1], in[2], in[5], in[6], in[8], out[0], out[1], out[2], out[3], out[4]);
       }));
 }
 
@@ -85,8 +69,8 @@ void add_gru(std::vector<OpBench>& table, const RecurrentShape& z) {
 
 void add_recurrent_rows(std::vector<OpBench>& table, std::int64_t batch) {
   for (const std::int64_t in : {3, 128}) {
-    add_lstm(table, {100, batch, in, 128});
-    add_gru(table, {100, batch, in, 128});
+    add_cells<LstmKernels>(table, 4, {100, batch, in, 128});
+    add_cells<GruKernels>(table, 3, {100, batch, in, 128});
   }
   const std::int64_t n = batch * 300;
   table.push_back(op_bench<PermuteKernels>(
