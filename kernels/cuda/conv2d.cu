@@ -2,17 +2,17 @@
 //
 // MTL-net's convolutions are 1 high, stride 1: every row of the image is a line of its own, `lines` = N*H of them, and
 //   y[k, i] = b[k] + sum_{c,s} w[k,c,s] x[c, i - pad + s]
-// A block makes 16 output channels of one line (up to 128 positions). A thread holds 4 channels x 4 positions in registers; for
-// each input channel it reads 4 + S - 1 inputs and S weights of each output channel from shared memory for 16 S multiply-adds. dx
-// is the same sum with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] =
-// sum over lines and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers. Everything
-// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it
-// is matrix products on tensor cores (conv2d_gemm.cuh).
+// A block makes 16 output channels of one line (up to 128 positions); conv_line.cuh has its inner product. dx is the same sum
+// with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] = sum over lines
+// and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers. Everything else (R > 1,
+// strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it is matrix
+// products on tensor cores (conv2d_gemm.cuh).
 #include "retort/kernels/conv2d.h"
 
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/cuda/block.cuh"
 #include "retort/kernels/cuda/conv2d_gemm.cuh"
+#include "retort/kernels/cuda/conv_line.cuh"
 #include "retort/kernels/registry.h"
 
 namespace retort {
@@ -20,8 +20,6 @@ namespace {
 
 // ---- 1 x S, stride 1
 
-constexpr int line_k = 16;       // output channels a block
-constexpr int line_c = 8;        // input channels staged at a time
 constexpr int line_groups = 32;  // groups of 4 positions a block, at most
 constexpr int line_positions = 4 * line_groups;
 
@@ -31,7 +29,7 @@ struct LineShape {
   int inputs, outputs, height, in_width, out_width, pad;
 };
 
-/// Block: (groups of 4 positions, 4 groups of 4 output channels). Grid: (tiles of positions, tiles of outputs, lines).
+/// Grid and block: line_blocks.
 /// `reversed`: weight (k, c, s) is w[c, k, S-1-s] of w: (inputs, outputs, S); else w[k, c, s] of (outputs, inputs, S).
 template <int S, bool reversed>
 __global__ void __launch_bounds__(line_groups * 4)
@@ -60,22 +58,7 @@ __global__ void __launch_bounds__(line_groups * 4)
         tile_w[c][s][k] = k0 + k < p.outputs ? w[at] : 0.0f;
       }
       __syncthreads();
-      for (int c = 0; c < depth; ++c) {
-        float window[4 + S - 1];
-#pragma unroll
-        for (int j = 0; j < 4 + S - 1; ++j) window[j] = tile_x[c][my_i + j];
-#pragma unroll
-        for (int s = 0; s < S; ++s) {
-          const float4 taps = *reinterpret_cast<const float4*>(&tile_w[c][s][my_k]);
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            sum[0][j] = fmaf(taps.x, window[j + s], sum[0][j]);
-            sum[1][j] = fmaf(taps.y, window[j + s], sum[1][j]);
-            sum[2][j] = fmaf(taps.z, window[j + s], sum[2][j]);
-            sum[3][j] = fmaf(taps.w, window[j + s], sum[3][j]);
-          }
-        }
-      }
+      add_line_products<S>(tile_x, tile_w, depth, my_i, my_k, sum);
       __syncthreads();
     }
 #pragma unroll
@@ -94,11 +77,7 @@ __global__ void __launch_bounds__(line_groups * 4)
 template <int S, bool reversed>
 void launch_line(Stream& stream, const char* name, const LineShape& p, std::int64_t lines, const float* x, const float* w,
                  const float* bias, float* y) {
-  const std::int64_t groups = ceil_div(p.out_width, 4);
-  const std::int64_t tiles = ceil_div(groups, line_groups);
-  const dim3 block(count(ceil_div(groups, tiles)), 4);
-  const dim3 grid(count(ceil_div(groups, block.x)), count(ceil_div(p.outputs, line_k)),
-                  count(std::min<std::int64_t>(lines, 65535)));
+  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 4), line_groups, p.outputs, lines);
   launch({stream, name, grid, block}, line_kernel<S, reversed>, p, lines, x, w, bias, y);
 }
 

@@ -1,20 +1,19 @@
 // Convolution, normalisation, ReLU and max pooling in one launch. Contract: kernels/conv_block.h.
 //
 // MTL-net's blocks are 1 x S, stride 1, pooled in pairs: only the lines under a window are computed, `lines` = N * OH of them. A
-// block makes 16 output channels of one line. A thread holds 4 channels x 4 positions, as in conv2d.cu: each two neighbours make
+// block makes 16 output channels of one line. A thread holds 4 channels x 4 positions (conv_line.cuh): each two neighbours make
 // one result, so what leaves its registers is 4 x 2. The normalisation is one multiply-add before the maximum; each thread works
 // its channels' scale and shift out from the running statistics. Other shapes: one result a thread, straight from the formula.
 #include "retort/kernels/conv_block.h"
 
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/cuda/block.cuh"
+#include "retort/kernels/cuda/conv_line.cuh"
 #include "retort/kernels/registry.h"
 
 namespace retort {
 namespace {
 
-constexpr int line_k = 16;       // output channels a block
-constexpr int line_c = 8;        // input channels staged at a time
 constexpr int line_groups = 16;  // groups of 4 positions a block, at most
 constexpr int line_positions = 4 * line_groups;
 
@@ -40,7 +39,7 @@ struct LineShape {
   int inputs, outputs, height, in_width, out_height, out_width, row_stride;
 };
 
-/// Block: (groups of 4 positions, 4 groups of 4 output channels). Grid: (tiles of positions, tiles of outputs, lines).
+/// Grid and block: line_blocks.
 template <int S>
 __global__ void __launch_bounds__(line_groups * 4)
     line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const Affine affine, float* y) {
@@ -66,22 +65,7 @@ __global__ void __launch_bounds__(line_groups * 4)
         tile_w[c][s][k] = k0 + k < p.outputs ? w[(static_cast<std::int64_t>(k0 + k) * p.inputs + c0 + c) * S + s] : 0.0f;
       }
       __syncthreads();
-      for (int c = 0; c < depth; ++c) {
-        float window[4 + S - 1];
-#pragma unroll
-        for (int j = 0; j < 4 + S - 1; ++j) window[j] = tile_x[c][my_i + j];
-#pragma unroll
-        for (int s = 0; s < S; ++s) {
-          const float4 taps = *reinterpret_cast<const float4*>(&tile_w[c][s][my_k]);
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            sum[0][j] = fmaf(taps.x, window[j + s], sum[0][j]);
-            sum[1][j] = fmaf(taps.y, window[j + s], sum[1][j]);
-            sum[2][j] = fmaf(taps.z, window[j + s], sum[2][j]);
-            sum[3][j] = fmaf(taps.w, window[j + s], sum[3][j]);
-          }
-        }
-      }
+      add_line_products<S>(tile_x, tile_w, depth, my_i, my_k, sum);
       __syncthreads();
     }
 #pragma unroll
@@ -101,10 +85,7 @@ __global__ void __launch_bounds__(line_groups * 4)
 template <int S>
 void launch_line(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* w, const Affine& affine,
                  float* y) {
-  const std::int64_t groups = ceil_div(p.out_width, 2), tiles = ceil_div(groups, line_groups);
-  const dim3 block(count(ceil_div(groups, tiles)), 4);
-  const dim3 grid(count(ceil_div(groups, block.x)), count(ceil_div(p.outputs, line_k)),
-                  count(std::min<std::int64_t>(lines, 65535)));
+  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 2), line_groups, p.outputs, lines);
   launch({stream, "conv_block.forward", grid, block}, line_kernel<S>, p, lines, x, w, affine, y);
 }
 
