@@ -1,8 +1,8 @@
 // Structs as JSON, each field named once: a struct lists its fields in `visit_fields(struct, visitor)` and is written, read and
 // checked from that one list. Reading is strict: a missing key, an unknown key and a wrong type are InputErrors that name the key
-// and where it was read. Only a std::optional, and a field named by `visit.optional(...)`, may be missing: files from before it
-// existed stay readable. The latter is not written while it has the value T{}. A double that is not finite is written as null
-// (JSON has no NaN) and null is read back as NaN.
+// and where it was read. Only a std::optional, and a field named by `visit.optional(key, field)`, may be missing: files from
+// before it existed stay readable. The latter is not written while it has the value T{}, unless a third argument says
+// `Written::always`. A double that is not finite is written as null (JSON has no NaN) and null is read back as NaN.
 #pragma once
 
 #include "retort/core/error.h"
@@ -28,6 +28,8 @@ using Json = nlohmann::ordered_json;
 /// For `template <FieldsOf<MyStruct> S, class V> void visit_fields(S& s, V& visit)`: MyStruct, const or not.
 template <class S, class T>
 concept FieldsOf = std::same_as<std::remove_const_t<S>, T>;
+
+enum class Written { unless_default, always };
 
 template <class T>
 Json fields_to_json(const T& value);
@@ -110,8 +112,8 @@ struct Writer {
     json[key] = to_json_value(value);
   }
   template <class T>
-  void optional(const char* key, const T& value) {
-    if (value != T{}) (*this)(key, value);
+  void optional(const char* key, const T& value, Written written = Written::unless_default) {
+    if (written == Written::always || value != T{}) (*this)(key, value);
   }
 };
 
@@ -129,7 +131,7 @@ struct Reader {
     value = from_json_value<T>(*found, where, key);
   }
   template <class T>
-  void optional(const char* key, T& value) {
+  void optional(const char* key, T& value, Written = Written::unless_default) {
     if (json.contains(key)) (*this)(key, value);
   }
 };

@@ -59,14 +59,11 @@ void derive_again(Evaluation& evaluation, const std::string& where) {
 
 Json to_json(const RunConfig& config) { return fields_to_json(config); }
 
-RunConfig run_config_from_json(const Json& json, const std::string& where) {
-  Json whole = json;
-  if (whole.is_object() && !whole.contains("impl")) whole["impl"] = "";  // runs from before there was a choice of kernels
-  return fields_from_json<RunConfig>(whole, where);
-}
+RunConfig run_config_from_json(const Json& json, const std::string& where) { return fields_from_json<RunConfig>(json, where); }
 
 void write_config(const fs::path& directory, const RunConfig& config) {
-  write_file_atomically(directory / run_files::config, fields_to_json(config).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(directory / run_files::config,
+                        fields_to_json(config).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 RunConfig read_config(const fs::path& directory) {

@@ -186,7 +186,8 @@ void visit_fields(S& c, V& visit) {
   visit("beta", c.beta), visit("ema_buffers", c.ema_buffers), visit("split", c.split), visit("fold", c.fold);
   visit("folds", c.folds), visit("train_fraction", c.train_fraction), visit("seed", c.seed), visit("select", c.select),
       visit("device", c.device);
-  visit("impl", c.impl), visit("threads", c.threads), visit.optional("tf32", c.tf32), visit("shuffle", c.shuffle);
+  visit.optional("impl", c.impl, Written::always), visit("threads", c.threads), visit.optional("tf32", c.tf32),
+      visit("shuffle", c.shuffle);
   visit("max_steps", c.max_steps);
   visit("log_every", c.log_every), visit("init", c.init), visit("data", c.data), visit("version", c.version);
 }

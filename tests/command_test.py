@@ -333,6 +333,7 @@ class Interrupted(Scratch):
                                ("ema-buffers", "copy"), ("impl", "eigen"), ("max-steps", 3), ("log-every", 2), ("init", other), ("preset", "paper")):
                 self.fails("train", "--resume", "--out", out, "--" + key, value, says=[out, key.replace("-", "_")])
             self.fails("train", "--resume", "--out", out, "--no-shuffle", says=[out, "shuffle"])
+            self.fails("train", "--resume", "--out", out, "--tf32", says=[out, "tf32 = its default, not true"])
             self.fails("train", "--resume", "--out", out, "--data", other, says=other)
         self.fails("train", "--resume", "--out", self.path("nothing"), says="without --resume")
         before = snapshot(out)

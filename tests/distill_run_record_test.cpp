@@ -53,6 +53,20 @@ TEST_CASE("a run without validation has no val figures") {
   CHECK(read.summary->best.test.has_value());
 }
 
+TEST_CASE("a configuration from before a field existed has that field's default") {
+  RunConfig config = fake::config("multi-task");
+  config.impl = "", config.tf32 = false;
+  Json json = to_json(config);
+  CHECK(json.at("impl") == "");
+  CHECK_FALSE(json.contains("tf32"));  // or runs from before it would have other names
+  json.erase("impl");
+  CHECK(to_json(run_config_from_json(json, "here")) == to_json(config));
+  config.impl = "eigen", config.tf32 = true;
+  const RunConfig read = run_config_from_json(to_json(config), "here");
+  CHECK(read.impl == "eigen");
+  CHECK(read.tf32);
+}
+
 TEST_CASE("a wrong configuration names file and key") {
   const fake::TemporaryDirectory directory;
   fake::write(fake::run(directory.path(), fake::config("multi-task"), 0.9, 3));
