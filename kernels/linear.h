@@ -1,6 +1,8 @@
 // Contract: affine map of rows with an optional ReLU fused behind it, as torch.nn.functional.linear.
 //
 //   y = f(x W^T + b)      x: (rows, in), W: (out, in), b: (out) or null, y: (rows, out), f: identity or ReLU
+//
+// A kernel may skip what is multiplied by a zero of x or dy: an infinity or NaN that meets nothing else is then not seen.
 #pragma once
 
 #include "retort/kernels/stream.h"

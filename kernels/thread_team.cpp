@@ -48,11 +48,16 @@ int affinity_cpus() {
 
 }  // namespace
 
-// A region is published by storing (serial number, tasks left) in `work`; a thread claims a task by decrementing the low half, so
-// a thread that comes late from an earlier region can never claim one of the next: the serial number differs. The caller works
-// too and waits only for tasks that were claimed, never for a thread that is still asleep.
+// Each thread has a share of a region's tasks, a range, and helps the others when it is done with its own: so the thread that
+// wrote a part of a plane is usually the one that reads it in the next kernel, from its own cache. A region is published by storing
+// (serial number, tasks left) in every share; a thread claims a task by decrementing the low half, so a thread that comes late from
+// an earlier region can never claim one of the next by mistake: the serial number differs. The caller works too and waits only for
+// tasks that were claimed, never for a thread that is still asleep.
 struct ThreadTeam::State {
-  std::atomic<std::uint64_t> work{0};
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> work{0};
+  };
+  std::vector<Share> shares;
   std::atomic<int> unfinished{0};  // int is what a futex can wait on
   std::atomic<int> regions{0};     // what sleeping workers wait on
   std::atomic<bool> stop{false};
@@ -62,16 +67,29 @@ struct ThreadTeam::State {
   int patience = 0;  // spins before sleeping
   std::vector<std::thread> workers;
 
-  /// Takes part in the current region until no task is left to claim.
-  void take_part(int thread) {
+  explicit State(int threads) : shares(static_cast<std::size_t>(threads)) {}
+
+  /// The first task of a share.
+  std::int64_t first(std::size_t share) const {
+    return tasks * static_cast<std::int64_t>(share) / static_cast<std::int64_t>(shares.size());
+  }
+
+  /// Works on the current region until no task of this share is left to claim.
+  void take_part(int thread, std::size_t share) {
+    std::atomic<std::uint64_t>& work = shares[share].work;
     std::uint64_t seen = work.load(std::memory_order_acquire);
     while (static_cast<std::uint32_t>(seen) != 0) {
       if (!work.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
       // Claimed: the region cannot end before this task does, so its description may be read now.
-      function(task, tasks - static_cast<std::int64_t>(static_cast<std::uint32_t>(seen)), thread);
+      function(task, first(share + 1) - static_cast<std::int64_t>(static_cast<std::uint32_t>(seen)), thread);
       if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_one();
       seen = work.load(std::memory_order_acquire);
     }
+  }
+
+  void take_part(int thread) {
+    const std::size_t own = static_cast<std::size_t>(thread);
+    for (std::size_t i = 0; i < shares.size(); ++i) take_part(thread, (own + i) % shares.size());
   }
 
   void worker(int thread) {
@@ -95,8 +113,9 @@ struct ThreadTeam::State {
   }
 };
 
-ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : available()), state_(std::make_unique<State>()) {
+ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : available()) {
   check(threads >= 0 && threads <= 4096, "threads: {} was asked for; give 1 to 4096, or 0 for all that may be used", threads);
+  state_ = std::make_unique<State>(size_);
   // With more threads than processors, one that spins keeps another from working.
   state_->patience = size_ <= available() ? spins : 0;
   state_->workers.reserve(static_cast<std::size_t>(size_ - 1));
@@ -116,8 +135,9 @@ void ThreadTeam::dispatch(std::int64_t tasks, Function function, void* task) {
   state.task = task;
   state.tasks = tasks;
   state.unfinished.store(static_cast<int>(tasks), std::memory_order_relaxed);
-  const std::uint64_t serial = (state.work.load(std::memory_order_relaxed) >> 32) + 1;
-  state.work.store(serial << 32 | static_cast<std::uint32_t>(tasks), std::memory_order_release);
+  const std::uint64_t serial = static_cast<std::uint64_t>(state.regions.load(std::memory_order_relaxed) + 1) << 32;
+  for (std::size_t i = 0; i < state.shares.size(); ++i)
+    state.shares[i].work.store(serial | static_cast<std::uint64_t>(state.first(i + 1) - state.first(i)), std::memory_order_release);
   state.wake();
   state.take_part(0);
   int spin = 0;

@@ -32,6 +32,8 @@ double draw(Fill fill, std::int64_t limit, std::mt19937_64& random) {
       const double x = normal(random);
       return x < 0 ? x - 0.05 : x + 0.05;
     }
+    case Fill::mostly_zero:
+      return whole(0, 4) < 3 ? 0 : normal(random);
     case Fill::few_values:
       return whole(-2, 2);
     case Fill::with_nan:

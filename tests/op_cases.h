@@ -22,6 +22,7 @@ enum class Fill {
   small,        ///< normal / 8: weights of sums over many inputs
   positive,     ///< uniform in [0.5, 2)
   away_from_0,  ///< normal, moved so that |x| > 0.05: no kink of a ReLU or |x| within reach of a finite difference
+  mostly_zero,  ///< normal, but three of five zero: behind a ReLU and a pool
   few_values,   ///< -2, -1, 0, 1 or 2: ties
   with_nan,     ///< normal, every fifth or so NaN
   offset,       ///< 10 + normal: a mean that is large beside the deviation

@@ -26,13 +26,14 @@ OpCase conv_forward(const Conv2dShape& z, bool bias) {
                 [z](auto f, Stream& s, const auto& a) { f(s, z, a["x"], a["w"], a["b"], a["y"]); });
 }
 
-OpCase conv_backward(const Conv2dShape& z, bool dx = true, bool dw = true, bool db = true) {
+OpCase conv_backward(const Conv2dShape& z, bool dx = true, bool dw = true, bool db = true, Fill fill = Fill::normal) {
   const std::int64_t in = z.n * z.c * z.h * z.w, weights = z.k * z.c * z.r * z.s, out = z.n * z.k * z.oh() * z.ow();
   OpCase c{.op = "",
            .label = fmt::format("backward {}{}{}{}", text(z), dx ? "" : ", no dx", dw ? "" : ", no dw", db ? "" : ", no db"),
            .tolerance = 1e-4};
   c.work = 2.0 * static_cast<double>(out * z.c * z.r * z.s);
-  c.input("x", in).input("w", weights).input("dy", out).input("b", z.k);
+  if (fill == Fill::mostly_zero) c.label += ", most of dy zero";
+  c.input("x", in).input("w", weights).input("dy", out, fill).input("b", z.k);
   c.output("dx", dx ? in : 0).accumulated("dw", dw ? weights : 0).accumulated("db", db ? z.k : 0);
   c.gradients = {{"dx", "x"}, {"dw", "w"}, {"db", "b"}};
   c.objective = [z, out](Stream& s, const Arguments<double>& a) {
@@ -67,6 +68,7 @@ void add_conv(std::vector<OpCase>& table) {
   for (const auto& z : shapes) {
     table.push_back(conv_forward(z, true));
     table.push_back(conv_backward(z));
+    table.push_back(conv_backward(z, true, true, true, Fill::mostly_zero));
   }
   table.push_back(conv_forward(shapes[4], false));
   table.push_back(conv_backward(shapes[4], false));
@@ -132,22 +134,24 @@ std::string text(const LinearShape& z) {
   return fmt::format("({},{}) -> {}{}", z.rows, z.in, z.out, z.activation == Activation::relu ? ", relu" : "");
 }
 
-OpCase linear_forward(const LinearShape& z, bool bias) {
+OpCase linear_forward(const LinearShape& z, bool bias, Fill fill = Fill::normal) {
   OpCase c{.op = "", .label = "forward " + text(z) + (bias ? "" : ", no bias"), .tolerance = 1e-4};
+  if (fill == Fill::mostly_zero) c.label += ", most of x zero";
   c.work = static_cast<double>(z.rows * z.in * z.out);
-  c.input("x", z.rows * z.in).input("w", z.out * z.in).input("b", bias ? z.out : 0).output("y", z.rows * z.out);
+  c.input("x", z.rows * z.in, fill).input("w", z.out * z.in).input("b", bias ? z.out : 0).output("y", z.rows * z.out);
   return c.bind(&LinearKernels::forward, ref::linear_forward<double>,
                 [z](auto f, Stream& s, const auto& a) { f(s, z, a["x"], a["w"], a["b"], a["y"]); });
 }
 
-OpCase linear_backward(const LinearShape& z, bool dx = true, bool dw = true, bool db = true) {
+OpCase linear_backward(const LinearShape& z, bool dx = true, bool dw = true, bool db = true, Fill fill = Fill::normal) {
   const std::int64_t out = z.rows * z.out;
   const bool relu = z.activation == Activation::relu;
   OpCase c{.op = "",
            .label = fmt::format("backward {}{}{}{}", text(z), dx ? "" : ", no dx", dw ? "" : ", no dw", db ? "" : ", no db"),
            .tolerance = 1e-4};
   c.work = 2.0 * static_cast<double>(z.rows * z.in * z.out);
-  c.input("x", z.rows * z.in).input("w", z.out * z.in).input("b", z.out).input("dy", out).derived("y", relu ? out : 0);
+  if (fill == Fill::mostly_zero) c.label += ", most of dy zero";
+  c.input("x", z.rows * z.in).input("w", z.out * z.in).input("b", z.out).input("dy", out, fill).derived("y", relu ? out : 0);
   c.output("dx", dx ? z.rows * z.in : 0).accumulated("dw", dw ? z.out * z.in : 0).accumulated("db", db ? z.out : 0);
   if (relu)
     c.derive = [z](Stream& s, const Arguments<double>& a) { ref::linear_forward<double>(s, z, a["x"], a["w"], a["b"], a["y"]); };
@@ -171,6 +175,13 @@ void add_linear(std::vector<OpCase>& table) {
       if (activation == Activation::relu && z.out < 19 && z.in == 512) continue;  // heads have none
       table.push_back(linear_forward(z, true));
       table.push_back(linear_backward(z));
+    }
+  // Most of x or dy zero; rows, inputs and outputs that fill no block of 64, or several.
+  for (const LinearShape z : {LinearShape{64, 1024, 512}, {33, 65, 129}, {70, 203, 131}, {300, 130, 150}, {129, 64, 67}})
+    for (const Activation activation : {Activation::none, Activation::relu}) {
+      const LinearShape shape{z.rows, z.in, z.out, activation};
+      table.push_back(linear_forward(shape, activation == Activation::relu, Fill::mostly_zero));
+      table.push_back(linear_backward(shape, true, true, true, Fill::mostly_zero));
     }
   const LinearShape small{7, 33, 31, Activation::relu};
   table.push_back(linear_forward(small, false));

@@ -13,24 +13,31 @@ void add_linear(std::vector<OpBench>& table, const LinearShape& z, const Twins& 
   const std::string name = fmt::format("linear_{}x{}_{}", z.rows, z.in, z.out);
   const double flops = 2.0 * static_cast<double>(z.rows * z.in * z.out), weights = 4.0 * static_cast<double>(z.in * z.out);
   const double rows = 4.0 * static_cast<double>(z.rows * (z.in + z.out));
-  table.push_back(op_bench<LinearKernels>(
-      name + "/forward", flops, weights + rows,
-      [z](Draw& d) {
-        return Arrays{{d.normal(z.rows * z.in), d.normal(z.in * z.out, 0.03f), d.normal(z.out)}, {zeros(z.rows * z.out)}};
-      },
-      [z](const auto& k, Stream& s, DeviceArrays& a) { k.forward(s, z, a.in[0], a.in[1], a.in[2], a.out[0]); }));
-  if (twins.linear) table.back().twins = twins.linear(z, Pass::forward);
-  table.push_back(op_bench<LinearKernels>(
-      name + "/backward", 2 * flops, 3 * weights + 2 * rows,
-      [z](Draw& d) {
-        return Arrays{
-            {d.normal(z.rows * z.in), d.normal(z.in * z.out, 0.03f), d.normal(z.rows * z.out), d.normal(z.rows * z.out)},
-            {zeros(z.rows * z.in), zeros(z.in * z.out), zeros(z.out)}};
-      },
-      [z](const auto& k, Stream& s, DeviceArrays& a) {
-        k.backward(s, z, a.in[0], a.in[1], a.in[2], a.in[3], a.out[0], a.out[1], a.out[2]);
-      }));
-  if (twins.linear) table.back().twins = twins.linear(z, Pass::backward);
+  // Inputs and gradients as they are, and as behind a ReLU: half of them zero.
+  for (const bool half : {false, true}) {
+    LinearShape shape = z;
+    shape.activation = half ? Activation::relu : Activation::none;
+    table.push_back(op_bench<LinearKernels>(
+        name + (half ? "/forward_half" : "/forward"), flops, weights + rows,
+        [z, half](Draw& d) {
+          const std::int64_t n = z.rows * z.in;
+          return Arrays{{half ? d.sparse(n, z.in, 1, 0.5) : d.normal(n), d.normal(z.in * z.out, 0.03f), d.normal(z.out)},
+                        {zeros(z.rows * z.out)}};
+        },
+        [shape](const auto& k, Stream& s, DeviceArrays& a) { k.forward(s, shape, a.in[0], a.in[1], a.in[2], a.out[0]); }));
+    if (twins.linear && !half) table.back().twins = twins.linear(z, Pass::forward);
+    table.push_back(op_bench<LinearKernels>(
+        name + (half ? "/backward_half" : "/backward"), 2 * flops, 3 * weights + 2 * rows,
+        [z](Draw& d) {
+          return Arrays{
+              {d.normal(z.rows * z.in), d.normal(z.in * z.out, 0.03f), d.normal(z.rows * z.out), d.normal(z.rows * z.out)},
+              {zeros(z.rows * z.in), zeros(z.in * z.out), zeros(z.out)}};
+        },
+        [shape](const auto& k, Stream& s, DeviceArrays& a) {
+          k.backward(s, shape, a.in[0], a.in[1], a.in[2], a.in[3], a.out[0], a.out[1], a.out[2]);
+        }));
+    if (twins.linear && !half) table.back().twins = twins.linear(z, Pass::backward);
+  }
 }
 
 void add_matmul(std::vector<OpBench>& table, const MatmulShape& z) {

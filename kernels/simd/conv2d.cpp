@@ -1,18 +1,19 @@
-// Convolutions one row high with stride 1 and no padding: MTL-net's. Each row of the output is a small product of its own,
+// Convolutions one row high with stride 1 and no padding: MTL-net's. Each row of the output is a small product of its own, and
+// there is no im2col: the tap s only shifts where a row begins.
 //
-//   forward   y[k, i]  = sum_{c,s} w[k,c,s] x[c, i+s]            dx[c, i] = sum_{k,s} w[k,c,S-1-s] g[k, i+s],  g: dy with S-1
-//   zeros
-//                                                                                                              on both sides
-// and there is no im2col: the tap s only shifts where the row is read. Vectors run either along the row (its length may leave
-// lanes idle) or across the output channels (the row of y is then computed channels-last and transposed from the L1 cache),
-// whichever wastes less.
+//   forward   y[k,i] = sum_{c,s} w[k,c,s] x[c,i+s]. Vectors run either along the row (its length may leave lanes idle) or across
+//   the
+//             output channels (the row of y is then computed channels-last and transposed from the L1 cache), whichever wastes
+//             less.
+//   dx        dx[i+s,c] += sum_k dy[k,i] w[k,c,s], channels-last: a product a tap, added s rows further down.
+//   dw        dw[k,c,s] += sum_i dy[k,i] x[c,i+s]: with x channels-last, dy[k,i] meets S*C consecutive floats, a product again.
 //
-//   dw[k,c,s] += sum_i dy[k,i] x[c, i+s]: with x channels-last, dy[k,i] meets S*C consecutive floats. That is a product as well,
-//   or, where most of dy is zero (behind a ReLU and a max pooling), a walk over what is not.
+// Where most of dy is zero (behind a ReLU and a max pooling), both gradients walk over what is not.
 //
 // All other shapes go to the Eigen kernels.
 #include "retort/kernels/conv2d.h"
 
+#include "retort/kernels/simd/arena.h"
 #include "retort/kernels/simd/register.h"
 #include "retort/kernels/simd/targets.h"
 #include "retort/kernels/thread_team.h"
@@ -22,7 +23,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "retort/kernels/simd/tile-inl.h"
+#include "retort/kernels/simd/sparse-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::simd {
@@ -33,22 +34,6 @@ Conv2dKernels conv2d_kernels() { return {}; }
 #else
 
 bool is_special(const Conv2dShape& z) { return z.r == 1 && z.stride_h == 1 && z.stride_w == 1 && z.pad_h == 0 && z.pad_w == 0; }
-
-/// Hands out pieces of the scratch memory, each on a cache line of its own. Without a base it only counts.
-class Arena {
- public:
-  explicit Arena(float* base = nullptr) : base_(base) {}
-  float* take(std::int64_t n) {
-    float* piece = base_ != nullptr ? base_ + used_ : nullptr;
-    used_ += round_up(n, 16);
-    return piece;
-  }
-  std::int64_t used() const { return used_; }
-
- private:
-  float* base_;
-  std::int64_t used_ = 0;
-};
 
 /// One row of outputs from a row of every input plane: `positions` of them, each over `channels` planes and `taps` neighbours.
 struct RowProduct {
@@ -117,7 +102,7 @@ void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* 
   Forward f(z);
   Arena count;
   f.lay_out(count, team.size());
-  Arena arena(static_cast<float*>(stream.scratch(static_cast<std::size_t>(count.used()) * sizeof(float))));
+  Arena arena(stream.scratch(count.used()));
   f.lay_out(arena, team.size());
   if (f.weights != nullptr) f.pack(w, b);
   const std::int64_t rows = z.n * z.h, per_row = std::max<std::int64_t>(1, z.k * z.ow() * z.c * z.s);
@@ -132,64 +117,81 @@ void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* 
 
 // ---- gradient with respect to the input ----
 
+/// Do a few of the channels' elements in this row of dy (its planes so far apart) let expect that most of them are zero?
+bool looks_sparse(const Conv2dShape& z, const float* row) {
+  const std::int64_t sample = std::min<std::int64_t>(4, z.k), ow = z.ow();
+  std::int64_t non_zero = 0;
+  for (std::int64_t k = 0; k < sample; ++k, row += z.h * ow)
+    for (std::int64_t j = 0; j < ow; ++j) non_zero += row[j] != 0;
+  return 5 * non_zero < 3 * sample * ow;
+}
+
 struct BackwardData {
-  explicit BackwardData(const Conv2dShape& shape) : z(shape), row{z.k, z.s, z.w, z.c}, across(row.across()) {}
+  explicit BackwardData(const Conv2dShape& shape)
+      : z(shape),
+        channels(round_up(z.c, lanes)),
+        panel_taps(std::clamp<std::int64_t>(sparse_width / channels, 1, z.s)),
+        blocks(divide_up(z.k, word)),
+        ow(z.ow()) {}
 
-  void lay_out_shared(Arena& arena) {
-    if (across) weights = arena.take(z.k * z.s * row.padded_outputs());
-  }
+  /// Few channels leave most of a vector idle.
+  bool worth_while() const { return channels <= 2 * z.c; }
+
+  void lay_out_shared(Arena& arena) { weights = arena.take(z.k * z.s * channels); }
   void lay_out_thread(Arena& arena) {
-    padded = arena.take(z.k * row.row_stride());
-    if (across) block = arena.take(z.w * row.padded_outputs());
+    block = arena.take(z.w * channels);
+    transposed = arena.take(ow * z.k);
+    words = arena.take<std::uint64_t>(ow * blocks);
   }
 
-  /// weights[k][s][c] = w[k][c][S-1-s].
+  /// A few taps side by side, a panel: [panel][k][tap][c].
   void pack(const float* w) const {
-    const std::int64_t outputs = row.padded_outputs();
-    if (outputs > z.c) std::fill(weights, weights + z.k * z.s * outputs, 0.0f);
-    for (std::int64_t k = 0; k < z.k; ++k)
-      transpose(z.c, z.s, w + k * z.c * z.s, z.s, weights + (k * z.s + z.s - 1) * outputs, -outputs, Identity());
+    if (channels > z.c) std::fill(weights, weights + z.k * z.s * channels, 0.0f);
+    for (std::int64_t s = 0; s < z.s; s += panel_taps) {
+      const std::int64_t taps = std::min(panel_taps, z.s - s);
+      for (std::int64_t k = 0; k < z.k; ++k)
+        transpose(z.c, taps, w + k * z.c * z.s + s, z.s, panel(s) + k * taps * channels, channels, Identity());
+    }
   }
 
-  /// The row of dy with zeros on both sides; false when there is nothing but zeros in it.
-  bool pad(const float* dy) const {
-    const D d;
-    const std::int64_t stride = row.row_stride(), plane = z.h * z.ow(), left = z.s - 1, whole = z.ow() / lanes * lanes;
-    V any = hn::Zero(d);
-    for (std::int64_t k = 0; k < z.k; ++k) {
-      const float* from = dy + k * plane;
-      float* to = padded + k * stride;
-      std::fill(to, to + left, 0.0f);
-      for (std::int64_t i = 0; i < whole; i += lanes) {
-        const V v = hn::LoadU(d, from + i);
-        hn::StoreU(v, d, to + left + i);
-        any = hn::Or(any, hn::Abs(v));
-      }
-      const V v = load_first(d, from + whole, z.ow() - whole);
-      any = hn::Or(any, hn::Abs(v));
-      for (std::int64_t i = left + whole; i < stride; i += lanes)
-        store_first(hn::Zero(d), d, to + i, std::min(lanes, stride - i));
-      store_first(v, d, to + left + whole, z.ow() - whole);
+  /// One row of dx from one of dy.
+  void compute(const float* dy, float* dx) const {
+    std::fill(block, block + z.w * channels, 0.0f);
+    const bool sparse = channels <= sparse_width && looks_sparse(z, dy);
+    if (sparse) {
+      transpose(z.k, ow, dy, z.h * ow, transposed, z.k, Identity());
+      for (std::int64_t i = 0; i < ow; ++i) mark_non_zero(transposed + i * z.k, z.k, words + i * blocks);
     }
-    return !hn::AllTrue(d, hn::Eq(any, hn::Zero(d)));
+    for (std::int64_t s = 0; s < z.s; s += panel_taps) {
+      const std::int64_t taps = std::min(panel_taps, z.s - s);
+      sparse ? add_sparse(s, taps) : add_dense(s, taps, dy);
+    }
+    transpose(z.w, z.c, block, channels, dx, z.h * z.w, Identity());
   }
 
-  void compute(const float* w, const float* dy, float* dx) const {
-    const std::int64_t stride = row.row_stride(), plane = z.h * z.w, outputs = row.padded_outputs();
-    if (!pad(dy)) {
-      for (std::int64_t c = 0; c < z.c; ++c) std::fill(dx + c * plane, dx + c * plane + z.w, 0.0f);
-    } else if (across) {
-      multiply({z.k, z.s, padded, 1, stride, 1, weights, z.s * outputs, outputs, block, outputs}, z.w, outputs);
-      transpose(z.w, z.c, block, outputs, dx, plane, Identity());
-    } else {
-      multiply({z.k, z.s, w + z.s - 1, z.s, z.c * z.s, -1, padded, stride, 1, dx, plane}, z.c, z.w);
-    }
+ private:
+  float* panel(std::int64_t first_tap) const { return weights + first_tap * z.k * channels; }
+
+  /// A tap at a time: a tile's rows then do not overlap.
+  void add_dense(std::int64_t s, std::int64_t taps, const float* dy) const {
+    for (std::int64_t t = 0; t < taps; ++t)
+      multiply({1, z.k, dy, 1, 0, z.h * ow, panel(s) + t * channels, 0, taps * channels, block + (s + t) * channels, channels,
+                Start::result},
+               ow, channels);
+  }
+
+  /// All taps of a panel at once: rows are done one after another, so they may overlap.
+  void add_sparse(std::int64_t s, std::int64_t taps) const {
+    for (std::int64_t b = 0; b < blocks; ++b)
+      multiply_sparse({ow, transposed + b * word, z.k, words + b, blocks, panel(s) + b * word * taps * channels,
+                       block + s * channels, channels},
+                      taps * channels);
   }
 
   Conv2dShape z;
-  RowProduct row;
-  bool across;
-  float *weights = nullptr, *padded = nullptr, *block = nullptr;
+  std::int64_t channels, panel_taps, blocks, ow;
+  float *weights = nullptr, *block = nullptr, *transposed = nullptr;
+  std::uint64_t* words = nullptr;
 };
 
 // ---- gradient with respect to the weights ----
@@ -239,6 +241,7 @@ struct BackwardWeight {
       : z(shape),
         channels(round_up(z.c, lanes)),
         terms(round_up(z.c * z.s, lanes)),
+        ow(z.ow()),
         channels_last(2 * channels * z.s <= 3 * terms) {
     row_size = channels_last ? channels * z.s : terms;
     chunk = channels_last ? std::max<std::int64_t>(1, chunk_floats / (z.w * channels)) : 1;
@@ -247,14 +250,14 @@ struct BackwardWeight {
   std::int64_t sums_size() const { return z.k * (row_size + lanes); }
 
   void lay_out_thread(Arena& arena) {
-    spread = arena.take(channels_last ? chunk * z.w * channels : z.ow() * terms);
+    spread = arena.take(channels_last ? chunk * z.w * channels : ow * terms + lanes);
     if (!channels_last) return;
-    value = arena.take(chunk * z.ow() + lanes);
-    at = reinterpret_cast<std::int32_t*>(arena.take(chunk * z.ow() + lanes));
+    value = arena.take(chunk * ow + lanes);
+    at = reinterpret_cast<std::int32_t*>(arena.take(chunk * ow + lanes));
   }
 
   const float* input_row(const float* x, std::int64_t i) const { return x + (i / z.h * z.c * z.h + i % z.h) * z.w; }
-  const float* gradient_row(const float* dy, std::int64_t i) const { return dy + (i / z.h * z.k * z.h + i % z.h) * z.ow(); }
+  const float* gradient_row(const float* dy, std::int64_t i) const { return dy + (i / z.h * z.k * z.h + i % z.h) * ow; }
 
   /// Rows [begin, end), counted over samples and their rows.
   void accumulate(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
@@ -268,29 +271,17 @@ struct BackwardWeight {
   std::int64_t add_bias_gradient(const float* row, float* sums) const {
     const D d;
     std::size_t zeros = 0;
-    for (std::int64_t k = 0; k < z.k; ++k, row += z.h * z.ow()) {
+    for (std::int64_t k = 0; k < z.k; ++k, row += z.h * ow) {
       float* total = sums + z.k * row_size + k * lanes;
       V sum = hn::LoadU(d, total);
-      for (std::int64_t j = 0; j < z.ow(); j += lanes) {
-        const V g = z.ow() - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, z.ow() - j);
+      for (std::int64_t j = 0; j < ow; j += lanes) {
+        const V g = ow - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, ow - j);
         zeros += hn::CountTrue(d, hn::Eq(g, hn::Zero(d)));
         sum = hn::Add(sum, g);
       }
       hn::StoreU(sum, d, total);
     }
-    return z.k * round_up(z.ow(), lanes) - static_cast<std::int64_t>(zeros);
-  }
-
-  /// Whether a few of the rows' elements let expect that most are zero.
-  bool is_sparse(const float* dy, std::int64_t begin, std::int64_t end) const {
-    const std::int64_t sample = std::min<std::int64_t>(4, z.k);
-    std::int64_t non_zero = 0;
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t k = 0; k < sample; ++k) {
-        const float* row = gradient_row(dy, i) + k * z.h * z.ow();
-        for (std::int64_t j = 0; j < z.ow(); ++j) non_zero += row[j] != 0;
-      }
-    return 5 * non_zero < 3 * sample * (end - begin) * z.ow();
+    return z.k * round_up(ow, lanes) - static_cast<std::int64_t>(zeros);
   }
 
   /// Lists the positions and values of channel k's non-zero gradients in rows [begin, end), and counts them; adds them up for db.
@@ -301,9 +292,9 @@ struct BackwardWeight {
     V sum = hn::LoadU(d, total);
     std::int64_t count = 0;
     for (std::int64_t i = begin; i < end; ++i) {
-      const float* row = gradient_row(dy, i) + k * z.h * z.ow();
-      for (std::int64_t j = 0; j < z.ow(); j += lanes) {
-        const V g = z.ow() - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, z.ow() - j);
+      const float* row = gradient_row(dy, i) + k * z.h * ow;
+      for (std::int64_t j = 0; j < ow; j += lanes) {
+        const V g = ow - j >= lanes ? hn::LoadU(d, row + j) : load_first(d, row + j, ow - j);
         const auto keep = hn::Ne(g, hn::Zero(d));
         const auto first = hn::Set(di, static_cast<std::int32_t>((i - begin) * z.w + j));
         const auto index = hn::Mul(hn::Add(first, hn::Iota(di, 0)), hn::Set(di, static_cast<std::int32_t>(channels)));
@@ -319,17 +310,17 @@ struct BackwardWeight {
   void add_rows(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
     for (std::int64_t i = begin; i < end; ++i)
       transpose(z.c, z.w, input_row(x, i), z.h * z.w, spread + (i - begin) * z.w * channels, channels, Identity());
-    if (is_sparse(dy, begin, end)) {
+    if (looks_sparse(z, gradient_row(dy, begin))) {
       for (std::int64_t k = 0; k < z.k; ++k) add_listed(list_gradients(dy, k, begin, end, sums), sums + k * row_size);
       return;
     }
-    for (std::int64_t i = begin; i < end; ++i) {
-      const float* g = gradient_row(dy, i);
-      add_bias_gradient(g, sums);
-      multiply(
-          {1, z.ow(), g, z.h * z.ow(), 0, 1, spread + (i - begin) * z.w * channels, 0, channels, sums, row_size, Start::result},
-          z.k, row_size);
-    }
+    // Rows of neighbouring samples are equally far apart and make one longer product.
+    const std::int64_t together = z.h == 1 ? end - begin : 1;
+    for (std::int64_t i = begin; i < end; ++i) add_bias_gradient(gradient_row(dy, i), sums);
+    for (std::int64_t i = begin; i < end; i += together)
+      multiply({together, ow, gradient_row(dy, i), z.h * ow, z.k * ow, 1, spread + (i - begin) * z.w * channels, z.w * channels,
+                channels, sums, row_size, Start::result},
+               z.k, row_size);
   }
 
   /// The products of `count` listed gradients with their windows.
@@ -351,12 +342,16 @@ struct BackwardWeight {
   void add_row(const float* x, const float* dy, std::int64_t i, float* sums) const {
     const float *from = input_row(x, i), *g = gradient_row(dy, i);
     if (add_bias_gradient(g, sums) == 0) return;
-    for (std::int64_t p = 0; p < z.ow(); ++p) {
-      float* to = spread + p * terms;
-      for (std::int64_t c = 0; c < z.c; ++c) std::copy(from + c * z.h * z.w + p, from + c * z.h * z.w + p + z.s, to + c * z.s);
-      std::fill(to + z.c * z.s, to + terms, 0.0f);
-    }
-    multiply({1, z.ow(), g, z.h * z.ow(), 0, 1, spread, 0, terms, sums, terms, Start::result}, z.k, terms);
+    const D d;
+    for (std::int64_t p = 0; p < ow; ++p)
+      for (std::int64_t c = 0; c < z.c; ++c) {
+        // Whole vectors: what is too much is overwritten by the next ones or ends up in columns that nobody reads.
+        const float* window = from + c * z.h * z.w + p;
+        for (std::int64_t j = 0; j < z.s; j += lanes)
+          hn::StoreU(p + j + lanes <= z.w ? hn::LoadU(d, window + j) : load_first(d, window + j, z.w - p - j), d,
+                     spread + p * terms + c * z.s + j);
+      }
+    multiply({1, ow, g, z.h * ow, 0, 1, spread, 0, terms, sums, terms, Start::result}, z.k, terms);
   }
 
   /// Adds the groups' sums for channel k, in order, onto dw and db.
@@ -379,7 +374,7 @@ struct BackwardWeight {
   }
 
   Conv2dShape z;
-  std::int64_t channels, terms;
+  std::int64_t channels, terms, ow;
   bool channels_last;
   std::int64_t row_size, chunk;
   float *spread = nullptr, *value = nullptr;
@@ -398,25 +393,29 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
   const bool weights = dw != nullptr || db != nullptr;
   const std::int64_t groups = group_count(z.n);
   BackwardData data(z);
+  if (dx != nullptr && !data.worth_while()) {
+    fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, nullptr, nullptr);
+    dx = nullptr;
+  }
   BackwardWeight weight(z);
   Arena shared, own;
   if (dx != nullptr) data.lay_out_shared(shared), data.lay_out_thread(own);
   if (weights) weight.lay_out_thread(own), shared.take(groups * weight.sums_size());
-  const std::int64_t total = shared.used() + team.size() * own.used();
-  auto* scratch = static_cast<float*>(stream.scratch(static_cast<std::size_t>(total) * sizeof(float)));
+  const std::size_t total = shared.used() + static_cast<std::size_t>(team.size()) * own.used();
+  auto* scratch = static_cast<std::byte*>(stream.scratch(total));
   Arena arena(scratch);
   if (dx != nullptr) data.lay_out_shared(arena);
-  if (data.weights != nullptr) data.pack(w);
+  if (dx != nullptr) data.pack(w);
   float* sums = weights ? arena.take(groups * weight.sums_size()) : nullptr;
   team.run(groups, [&](std::int64_t group, int thread) {
-    Arena mine(scratch + shared.used() + thread * own.used());
+    Arena mine(scratch + shared.used() + static_cast<std::size_t>(thread) * own.used());
     BackwardData my_data = data;
     BackwardWeight my_weight = weight;
     const std::int64_t begin = group * z.n / groups * z.h, end = (group + 1) * z.n / groups * z.h;
     if (dx != nullptr) {
       my_data.lay_out_thread(mine);
       for (std::int64_t i = begin; i < end; ++i)
-        my_data.compute(w, weight.gradient_row(dy, i), dx + (i / z.h * z.c * z.h + i % z.h) * z.w);
+        my_data.compute(weight.gradient_row(dy, i), dx + (i / z.h * z.c * z.h + i % z.h) * z.w);
     }
     if (weights) {
       my_weight.lay_out_thread(mine);

@@ -7,19 +7,25 @@
 //
 // In a training step the weights come from memory, not from a cache; so the tiles ask for the next tile's weights as they go.
 //
+// Behind a ReLU half of x and of g is zero, or more: where enough is, forward and both gradients are sparse products
+// (sparse-inl.h).
+//
 // A batch of up to 8 rows is bound by reading the weights: forward is then plain dot products along `in`.
 #include "retort/kernels/linear.h"
 
+#include "retort/kernels/simd/arena.h"
 #include "retort/kernels/simd/register.h"
 #include "retort/kernels/simd/targets.h"
 #include "retort/kernels/thread_team.h"
+
+#include <numeric>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "retort/kernels/simd/linear.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "retort/kernels/simd/tile-inl.h"
+#include "retort/kernels/simd/sparse-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::simd {
@@ -34,6 +40,7 @@ constexpr std::int64_t out_block = 48;          // outputs of one forward task: 
 constexpr std::int64_t in_block = 128;          // inputs transposed by one task
 constexpr std::int64_t depth_block = 128;       // rows of W copied at once: with a panel, 32 KB of L1
 constexpr std::int64_t few_rows = 8;
+constexpr std::int64_t sparse_rows = 256;  // rows of one task of a sparse product
 
 // ---- forward, a few rows ----
 
@@ -88,6 +95,54 @@ void forward_few_rows(const LinearShape& z, const float* x, const float* w, cons
   for (; o < end; ++o) dot_rows<1>(z, x, w + o * z.in, bias(o), y + o);
 }
 
+// ---- forward, x sparse ----
+
+/// Whether some of x's rows let expect that all of them are sparse.
+bool looks_sparse(const LinearShape& z, const float* x) {
+  constexpr std::int64_t samples = 4;
+  if (z.rows < 4 * few_rows || z.out < sparse_width) return false;
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < samples; ++i)
+    for (std::int64_t j = 0; j < z.in; j += word)
+      count += std::popcount(non_zero_bits(x + i * (z.rows / samples) * z.in + j, std::min(word, z.in - j)));
+  return is_sparse(count, samples * z.in);
+}
+
+/// Outputs [begin, end), at most sparse_width of them, for rows [first, first + rows).
+void forward_sparse_block(const LinearShape& z, const float* x, const std::uint64_t* words, const float* w, const float* b,
+                          std::int64_t first, std::int64_t rows, std::int64_t begin, std::int64_t end, float* y) {
+  HWY_ALIGN float tile[sparse_tile];
+  const std::int64_t blocks = divide_up(z.in, word), outputs = end - begin, width = round_up(outputs, lanes);
+  if (outputs < width) std::fill(tile, tile + word * width, 0.0f);
+  for (std::int64_t k = 0; k < blocks; ++k) {
+    const std::int64_t from = k * word, depth = std::min(word, z.in - from);
+    transpose(outputs, depth, w + begin * z.in + from, z.in, tile, width, Identity());
+    SparseProduct p{rows, x + first * z.in + from,   z.in, words + first * blocks + k, blocks,
+                    tile, y + first * z.out + begin, z.out};
+    if (k == 0) p.start = b != nullptr ? Start::columns : Start::zero, p.from = b + begin;
+    if (from + depth < z.in)
+      p.next = w + begin * z.in + from + depth, p.next_rows = outputs, p.next_row = z.in,
+      p.next_columns = std::min(word, z.in - from - depth);
+    p.relu = k + 1 == blocks && z.activation == Activation::relu;
+    multiply_sparse(p, outputs);
+  }
+}
+
+void forward_sparse(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* b, float* y) {
+  constexpr std::int64_t marked_rows = 16;
+  ThreadTeam& team = stream.threads();
+  const std::int64_t blocks = divide_up(z.in, word), panels = divide_up(z.out, sparse_width);
+  auto* words = static_cast<std::uint64_t*>(stream.scratch(static_cast<std::size_t>(z.rows * blocks) * sizeof(std::uint64_t)));
+  team.for_ranges(z.rows, marked_rows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) mark_non_zero(x + r * z.in, z.in, words + r * blocks);
+  });
+  team.run(panels * divide_up(z.rows, sparse_rows), [&](std::int64_t task, int) {
+    const std::int64_t begin = task % panels * sparse_width, first = task / panels * sparse_rows;
+    forward_sparse_block(z, x, words, w, b, first, std::min(sparse_rows, z.rows - first), begin,
+                         std::min(begin + sparse_width, z.out), y);
+  });
+}
+
 // ---- forward ----
 
 /// x^T of one panel of rows: (in, width), width a whole number of vectors; what is behind the last row is zero.
@@ -118,6 +173,7 @@ void forward(Stream& stream, const LinearShape& z, const float* x, const float* 
     team.for_ranges(z.out, out_block, [&](std::int64_t begin, std::int64_t end) { forward_few_rows(z, x, w, b, y, begin, end); });
     return;
   }
+  if (looks_sparse(z, x)) return forward_sparse(stream, z, x, w, b, y);
   const std::int64_t panels = divide_up(z.rows, panel), in_blocks = divide_up(z.in, in_block),
                      out_blocks = divide_up(z.out, out_block);
   auto* xt = static_cast<float*>(stream.scratch(static_cast<std::size_t>(round_up(z.rows, lanes) * z.in) * sizeof(float)));
@@ -163,14 +219,29 @@ void input_gradient(const LinearShape& z, std::int64_t columns, const float* g, 
   }
 }
 
+/// dx's columns of one panel as input_gradient(), where g is sparse; words: of g, (rows, out / 64).
+void sparse_input_gradient(const LinearShape& z, std::int64_t columns, const float* g, const std::uint64_t* words, const float* w,
+                           float* dx) {
+  HWY_ALIGN float tile[sparse_tile];
+  const std::int64_t blocks = divide_up(z.out, word);
+  for (std::int64_t k = 0; k < blocks; ++k) {
+    const std::int64_t from = k * word, next = from + word;
+    copy_block(w + from * z.in, z.in, std::min(word, z.out - from), columns, tile);
+    SparseProduct p{z.rows, g + from, z.out, words + k, blocks, tile, dx, z.in, k == 0 ? Start::zero : Start::result};
+    if (next < z.out)
+      p.next = w + next * z.in, p.next_rows = std::min(word, z.out - next), p.next_row = z.in, p.next_columns = columns;
+    multiply_sparse(p, columns);
+  }
+}
+
 /// dw's rows [begin, end) += g^T (rows of it, batch) x (batch, in), x in panels. A tile's rows are finished from left to right,
 /// so that dw, which is far larger than the caches, is read and written as it lies in memory.
 void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end, const float* transposed, const float* x_panels,
                      float* dw) {
   constexpr std::int64_t height = tallest(widest);
   for (std::int64_t o = begin; o < end; o += height)
-    for (std::int64_t i = 0; i < z.in; i += panel) {
-      const std::int64_t columns = std::min(panel, z.in - i);
+    for (std::int64_t i = 0; i < z.in; i += sparse_width) {
+      const std::int64_t columns = std::min(sparse_width, z.in - i);
       Product p{1,
                 z.rows,
                 transposed + o * z.rows,
@@ -188,52 +259,102 @@ void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end,
     }
 }
 
-/// Columns [begin, end) of dy: masked, transposed, and summed over the batch.
-void prepare_gradient(const LinearShape& z, const float* y, const float* dy, std::int64_t begin, std::int64_t end, float* masked,
-                      float* transposed, float* db) {
-  const D d;
-  const float* g = dy;
-  if (z.activation == Activation::relu) {
-    for (std::int64_t r = 0; r < z.rows; ++r)
-      for (std::int64_t o = r * z.out + begin; o < r * z.out + end; ++o) masked[o] = y[o] > 0 ? dy[o] : 0.0f;
-    g = masked;
-  }
-  transpose(z.rows, end - begin, g + begin, z.out, transposed + begin * z.rows, z.rows, Identity());
-  if (db == nullptr) return;
-  for (std::int64_t o = begin; o < end; ++o) {
-    const float* row = transposed + o * z.rows;
-    const std::int64_t whole = z.rows / lanes * lanes;
-    V sum = load_first(d, row + whole, z.rows - whole);
-    for (std::int64_t r = 0; r < whole; r += lanes) sum = hn::Add(sum, hn::LoadU(d, row + r));
-    db[o] += hn::GetLane(hn::SumOfLanes(d, sum));
+/// The same for one panel of x, where g is sparse; words: of g^T, (out, rows / 64).
+void sparse_weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end, std::int64_t columns,
+                            const float* transposed, const std::uint64_t* words, const float* x_panel, float* dw) {
+  const std::int64_t blocks = divide_up(z.rows, word), width = round_up(columns, lanes);
+  for (std::int64_t r = 0; r < blocks; ++r) {
+    SparseProduct p{end - begin,
+                    transposed + begin * z.rows + r * word,
+                    z.rows,
+                    words + begin * blocks + r,
+                    blocks,
+                    x_panel + r * word * width,
+                    dw + begin * z.in,
+                    z.in};
+    p.c_ahead = 4;
+    multiply_sparse(p, columns);
   }
 }
 
+/// What both gradients are made of: dy behind the ReLU, as it is and transposed, with the words of both, and x in panels.
+struct Gradient {
+  const float* g;  ///< (rows, out)
+  float *masked, *transposed, *x_panels;
+  std::uint64_t *words, *transposed_words;  ///< (rows, out / 64), (out, rows / 64); null: not wanted
+
+  /// Columns [begin, end) of dy, at most 64: masked, transposed, marked, and summed over the batch. Returns how many are not
+  /// zero.
+  std::int64_t prepare(const LinearShape& z, const float* y, const float* dy, std::int64_t begin, std::int64_t end,
+                       float* db) const {
+    if (z.activation == Activation::relu)
+      for (std::int64_t r = 0; r < z.rows; ++r)
+        for (std::int64_t o = r * z.out + begin; o < r * z.out + end; ++o) masked[o] = y[o] > 0 ? dy[o] : 0.0f;
+    transpose(z.rows, end - begin, g + begin, z.out, transposed + begin * z.rows, z.rows, Identity());
+    if (db != nullptr)
+      for (std::int64_t o = begin; o < end; ++o) db[o] += sum(transposed + o * z.rows, z.rows);
+    if (words == nullptr) return z.rows * (end - begin);
+    for (std::int64_t r = 0; r < z.rows; ++r)
+      words[r * divide_up(z.out, word) + begin / word] = non_zero_bits(g + r * z.out + begin, end - begin);
+    std::int64_t count = 0;
+    for (std::int64_t o = begin; o < end; ++o)
+      count += mark_non_zero(transposed + o * z.rows, z.rows, transposed_words + o * divide_up(z.rows, word));
+    return count;
+  }
+
+  static float sum(const float* row, std::int64_t n) {
+    const D d;
+    const std::int64_t whole = n / lanes * lanes;
+    V total = load_first(d, row + whole, n - whole);
+    for (std::int64_t r = 0; r < whole; r += lanes) total = hn::Add(total, hn::LoadU(d, row + r));
+    return hn::GetLane(hn::SumOfLanes(d, total));
+  }
+};
+
 void backward(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* y, const float* dy, float* dx,
               float* dw, float* db) {
-  constexpr std::int64_t gradient_block = 64;
   ThreadTeam& team = stream.threads();
-  const std::int64_t size = round_up(z.rows * z.out, 16), panels = divide_up(z.in, panel);
-  const std::int64_t x_size = dw != nullptr ? z.rows * round_up(z.in, lanes) : 0;
-  auto* masked = static_cast<float*>(stream.scratch(static_cast<std::size_t>(2 * size + x_size) * sizeof(float)));
-  float *transposed = masked + size, *x_panels = transposed + size;
-  const std::int64_t blocks = divide_up(z.out, gradient_block), copies = dw != nullptr ? panels : 0;
-  team.run(blocks + copies, [&](std::int64_t task, int) {
-    const std::int64_t begin = task * gradient_block, column = (task - blocks) * panel;
+  const bool relu = z.activation == Activation::relu, marked = relu && z.rows >= 4 * few_rows && z.out >= word;
+  const std::int64_t blocks = divide_up(z.out, word), row_blocks = divide_up(z.rows, word),
+                     x_panels = divide_up(z.in, sparse_width);
+  Gradient at{};
+  std::int64_t* counts = nullptr;
+  const auto lay_out = [&](Arena arena) {
+    at.masked = relu ? arena.take(z.rows * z.out) : nullptr;
+    at.transposed = arena.take(z.rows * z.out);
+    at.x_panels = dw != nullptr ? arena.take(z.rows * round_up(z.in, lanes)) : nullptr;
+    counts = arena.take<std::int64_t>(blocks);
+    at.words = marked ? arena.take<std::uint64_t>(z.rows * blocks) : nullptr;
+    at.transposed_words = marked ? arena.take<std::uint64_t>(z.out * row_blocks) : nullptr;
+    return arena.used();
+  };
+  lay_out(Arena(stream.scratch(lay_out(Arena()))));
+  at.g = relu ? at.masked : dy;
+  team.run(blocks + (dw != nullptr ? x_panels : 0), [&](std::int64_t task, int) {
+    const std::int64_t begin = task * word, column = (task - blocks) * sparse_width;
     if (task < blocks)
-      prepare_gradient(z, y, dy, begin, std::min(begin + gradient_block, z.out), masked, transposed, db);
+      counts[task] = at.prepare(z, y, dy, begin, std::min(begin + word, z.out), db);
     else
-      copy_block(x + column, z.in, z.rows, std::min(panel, z.in - column), x_panels + column * z.rows);
+      copy_block(x + column, z.in, z.rows, std::min(sparse_width, z.in - column), at.x_panels + column * z.rows);
   });
-  const float* g = z.activation == Activation::relu ? masked : dy;
+  const bool sparse = marked && is_sparse(std::accumulate(counts, counts + blocks, std::int64_t{0}), z.rows * z.out);
   // Tasks of both gradients in one region, so that no thread idles between the two.
-  const std::int64_t dx_tasks = dx != nullptr ? panels : 0, dw_tasks = dw != nullptr ? divide_up(z.out, out_block) : 0;
+  const std::int64_t width = sparse ? sparse_width : panel, height = sparse ? sparse_rows : out_block,
+                     dw_panels = sparse ? x_panels : 1, dx_tasks = dx != nullptr ? divide_up(z.in, width) : 0,
+                     dw_tasks = dw != nullptr ? divide_up(z.out, height) * dw_panels : 0;
   team.run(dx_tasks + dw_tasks, [&](std::int64_t task, int) {
-    const std::int64_t column = task * panel, begin = (task - dx_tasks) * out_block;
-    if (task < dx_tasks)
-      input_gradient(z, std::min(panel, z.in - column), g, w + column, dx + column);
+    const std::int64_t dw_task = task - dx_tasks, column = (task < dx_tasks ? task : dw_task % dw_panels) * width,
+                       columns = std::min(width, z.in - column), begin = dw_task / dw_panels * height,
+                       end = std::min(begin + height, z.out);
+    if (task < dx_tasks && sparse)
+      sparse_input_gradient(z, columns, at.g, at.words, w + column, dx + column);
+    else if (task < dx_tasks)
+      input_gradient(z, columns, at.g, w + column, dx + column);
+    else if (sparse)
+      sparse_weight_gradient(z, begin, end, columns, at.transposed, at.transposed_words, at.x_panels + column * z.rows,
+                             dw + column);
     else
-      weight_gradient(z, begin, std::min(begin + out_block, z.out), transposed, x_panels, dw);
+      weight_gradient(z, begin, end, at.transposed, at.x_panels, dw);
   });
 }
 

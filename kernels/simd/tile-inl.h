@@ -218,15 +218,26 @@ inline void multiply(const Product& whole, std::int64_t rows, std::int64_t colum
   }
 }
 
-/// to[j * to_stride + i] = map(from[i * from_stride + j]) for four i and four j.
-template <class Map>
-HWY_INLINE void transpose_four(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride, const Map& map) {
-  const hn::FixedTag<float, 4> d;
-  const hn::RepartitionToWide<decltype(d)> dw;
-  const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + from_stride);
-  const auto r2 = hn::LoadU(d, from + 2 * from_stride), r3 = hn::LoadU(d, from + 3 * from_stride);
-  const auto low01 = hn::BitCast(dw, hn::InterleaveLower(d, r0, r1)), high01 = hn::BitCast(dw, hn::InterleaveUpper(d, r0, r1));
-  const auto low23 = hn::BitCast(dw, hn::InterleaveLower(d, r2, r3)), high23 = hn::BitCast(dw, hn::InterleaveUpper(d, r2, r3));
+/// to[j * to_stride + i] = map(from[i * from_stride + j]) for four j and as many i as a vector has lanes (Tag: or four). Block b
+/// of the vectors that are read holds rows 4 b to 4 b + 3, so that transposing within blocks makes whole vectors of the result.
+template <class Tag, class Map>
+HWY_INLINE void transpose_strip(Tag d, const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride,
+                                const Map& map) {
+  constexpr int blocks = static_cast<int>(hn::MaxLanes(Tag())) / 4;
+  const hn::RepartitionToWide<Tag> dw;
+  hn::Vec<Tag> rows[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = hn::LoadDup128(d, from + (4 * (blocks - 1) + i) * from_stride);
+#pragma GCC unroll 4
+    for (int b = blocks - 1; b > 0; --b)
+      rows[i] = hn::IfThenElse(hn::FirstN(d, static_cast<std::size_t>(4 * b)),
+                               hn::LoadDup128(d, from + (4 * (b - 1) + i) * from_stride), rows[i]);
+  }
+  const auto low01 = hn::BitCast(dw, hn::InterleaveLower(d, rows[0], rows[1])),
+             high01 = hn::BitCast(dw, hn::InterleaveUpper(d, rows[0], rows[1]));
+  const auto low23 = hn::BitCast(dw, hn::InterleaveLower(d, rows[2], rows[3])),
+             high23 = hn::BitCast(dw, hn::InterleaveUpper(d, rows[2], rows[3]));
   hn::StoreU(map(d, hn::BitCast(d, hn::InterleaveLower(dw, low01, low23))), d, to);
   hn::StoreU(map(d, hn::BitCast(d, hn::InterleaveUpper(dw, low01, low23))), d, to + to_stride);
   hn::StoreU(map(d, hn::BitCast(d, hn::InterleaveLower(dw, high01, high23))), d, to + 2 * to_stride);
@@ -238,15 +249,25 @@ HWY_INLINE void transpose_four(const float* from, std::int64_t from_stride, floa
 template <class Map>
 void transpose(std::int64_t rows, std::int64_t columns, const float* from, std::int64_t from_stride, float* to,
                std::int64_t to_stride, const Map& map) {
-  const std::int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  const D d;
+  const hn::FixedTag<float, 4> d4;
+  const std::int64_t wide_rows = rows / lanes * lanes, whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  const auto strips = [&](std::int64_t j) HWY_ATTR {
+    std::int64_t i = 0;
+    for (; i < wide_rows; i += lanes)
+      transpose_strip(d, from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
+    for (; i < whole_rows; i += 4)
+      transpose_strip(d4, from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
+  };
   if (std::abs(to_stride) > from_stride) {
-    for (std::int64_t j = 0; j < whole_columns; j += 4)
-      for (std::int64_t i = 0; i < whole_rows; i += 4)
-        transpose_four(from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
+    for (std::int64_t j = 0; j < whole_columns; j += 4) strips(j);
   } else {
-    for (std::int64_t i = 0; i < whole_rows; i += 4)
+    for (std::int64_t i = 0; i < wide_rows; i += lanes)
       for (std::int64_t j = 0; j < whole_columns; j += 4)
-        transpose_four(from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
+        transpose_strip(d, from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
+    for (std::int64_t i = wide_rows; i < whole_rows; i += 4)
+      for (std::int64_t j = 0; j < whole_columns; j += 4)
+        transpose_strip(d4, from + i * from_stride + j, from_stride, to + j * to_stride + i, to_stride, map);
   }
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = i < whole_rows ? whole_columns : 0; j < columns; ++j)
