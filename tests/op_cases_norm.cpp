@@ -29,6 +29,21 @@ OpCase forward_train(const BatchNormShape& z, bool tracked, Fill fill) {
   });
 }
 
+/// The first sample lies far from the others, and is alone: no guess from it at the batch's mean is a good one.
+OpCase forward_train_first_far(const BatchNormShape& z) {
+  const std::int64_t n = z.n * z.c * z.spatial, sample = z.c * z.spatial;
+  OpCase c{.op = "", .label = "forward_train " + text(z) + ", first sample far"};
+  c.work = static_cast<double>(n);
+  c.input("noise", n).input("gamma", z.c).input("beta", z.c).derived("x", n);
+  c.derive = [n, sample](Stream&, const Arguments<double>& a) {
+    for (std::int64_t i = 0; i < n; ++i) a["x"][i] = a["noise"][i] + (i < sample ? 1000 : 0);
+  };
+  c.output("mean", z.c).output("invstd", z.c).output("y", n);
+  return c.bind(&BatchNormKernels::forward_train, ref::batch_norm_forward_train<double>, [z](auto f, Stream& s, const auto& a) {
+    f(s, z, a["x"], a["gamma"], a["beta"], nullptr, nullptr, a["mean"], a["invstd"], a["y"]);
+  });
+}
+
 OpCase forward_eval(const BatchNormShape& z) {
   const std::int64_t n = z.n * z.c * z.spatial;
   OpCase c{.op = "", .label = "forward_eval " + text(z)};
@@ -137,6 +152,7 @@ void add_norm_cases(std::vector<OpCase>& table) {
   const BatchNormShape wide{.n = 33, .c = 3, .spatial = 31};
   table.push_back(forward_train(z, false, Fill::normal));
   table.push_back(forward_train(wide, true, Fill::offset));
+  table.push_back(forward_train_first_far({.n = 515, .c = 3, .spatial = 31}));
   for (const auto& missing : {std::pair{0, 1}, {1, 2}, {0, 2}}) {
     bool want[3] = {true, true, true};
     want[missing.first] = want[missing.second] = false;

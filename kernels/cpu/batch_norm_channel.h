@@ -51,15 +51,18 @@ inline void channel_statistics(const BatchNormShape& z, std::int64_t c, const fl
   running_var[c] = static_cast<float>((1 - momentum) * running_var[c] + momentum * squares / (count - 1));
 }
 
-/// y = f((x - mean) * scale + beta): subtracting the mean first keeps the digits when it is large.
+/// Subtracting the mean first keeps the digits when it is large.
+inline float normalized(float x, float mean, float scale, float beta) { return (x - mean) * scale + beta; }
+
+/// y = f(normalized(x)).
 inline void normalize_row(std::int64_t n, Activation activation, const float* x, float mean, float scale, float beta, float* y) {
   if (activation == Activation::relu)
     for (std::int64_t i = 0; i < n; ++i) {
-      const float value = (x[i] - mean) * scale + beta;
+      const float value = normalized(x[i], mean, scale, beta);
       y[i] = value < 0 ? 0.0f : value;
     }
   else
-    for (std::int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * scale + beta;
+    for (std::int64_t i = 0; i < n; ++i) y[i] = normalized(x[i], mean, scale, beta);
 }
 
 /// The sums over a channel that all backward passes need, of g = dy where the ReLU let through.

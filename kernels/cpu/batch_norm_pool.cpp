@@ -47,22 +47,62 @@ struct Work {
         argmax(reinterpret_cast<std::int32_t*>(y + round(z.pool.oh() * z.pool.ow()))) {}
 };
 
+/// The gradient in front of the pooling, of one plane, and what it adds to the sums over the channel.
+struct UnpoolPlane {
+  const BatchNormPoolShape& z;
+  float mean, scale, beta;
+
+  /// Any windows: the plane is normalised and pooled again.
+  void operator()(const Work& work, const float* x, const float* dy, float* gradient, GradientSums& sums) const {
+    const std::int64_t size = z.pool.h * z.pool.w, outputs = z.pool.oh() * z.pool.ow();
+    normalize_row(size, z.activation, x, mean, scale, beta, work.plane);
+    plane_function<true>(z.pool)(z.pool, work.plane, work.y, work.argmax);
+    std::fill(gradient, gradient + size, 0.0f);
+    for (std::int64_t i = 0; i < outputs; ++i)
+      if (z.activation == Activation::none || work.y[i] > 0) gradient[work.argmax[i]] += dy[i];
+    sums.add_row<false>(size, x, mean, nullptr, gradient);
+  }
+
+  /// Windows of two neighbours, side by side: MTL-net's. They need neither a plane nor indices.
+  template <bool relu>
+  void pairs(const float* x, const float* dy, float* gradient, GradientSums& sums) const {
+    const std::int64_t ow = z.pool.ow();
+    std::fill(gradient, gradient + z.pool.h * z.pool.w, 0.0f);
+    for (std::int64_t o = 0; o < z.pool.oh();
+         ++o, x += z.pool.stride_h * z.pool.w, gradient += z.pool.stride_h * z.pool.w, dy += ow) {
+      float sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+      for (std::int64_t i = 0; i < ow; ++i) {
+        const float first = normalized(x[2 * i], mean, scale, beta), second = normalized(x[2 * i + 1], mean, scale, beta);
+        const bool later = (second > first) | ((second != second) & (first == first));
+        const float g = !relu || (later ? second : first) > 0 ? dy[i] : 0.0f;
+        gradient[2 * i] = later ? 0.0f : g;
+        gradient[2 * i + 1] = later ? g : 0.0f;
+        sum += g;
+        dot += g * ((later ? x[2 * i + 1] : x[2 * i]) - mean);
+      }
+      sums.sum += sum;
+      sums.dot += dot;
+    }
+  }
+};
+
 void backward_channel(const BatchNormPoolShape& z, const Work& work, std::int64_t c, const float* x, const float* gamma,
                       const float* beta, float mean, float invstd, const float* dy, float* dx, float* dgamma, float* dbeta) {
   const BatchNormShape norm = z.norm();
   const std::int64_t outputs = z.pool.oh() * z.pool.ow();
-  const auto pool = plane_function<true>(z.pool);
-  const bool relu = z.activation == Activation::relu;
+  const bool pairs = z.pool.kernel_h == 1 && z.pool.kernel_w == 2 && z.pool.stride_w == 2;
+  const UnpoolPlane unpool{z, mean, gamma[c] * invstd, beta[c]};
   GradientSums sums;
   for_each_row(norm, c, [&](std::int64_t at) {
-    normalize_row(norm.spatial, norm.activation, x + at, mean, gamma[c] * invstd, beta[c], work.plane);
-    pool(z.pool, work.plane, work.y, work.argmax);
     const float* from = dy + at / norm.spatial * outputs;
     float* gradient = dx != nullptr ? dx + at : work.gradient;
-    std::fill(gradient, gradient + norm.spatial, 0.0f);
-    for (std::int64_t i = 0; i < outputs; ++i)
-      if (!relu || work.y[i] > 0) gradient[work.argmax[i]] += from[i];
-    sums.add_row<false>(norm.spatial, x + at, mean, nullptr, gradient);
+    if (!pairs)
+      unpool(work, x + at, from, gradient, sums);
+    else if (z.activation == Activation::relu)
+      unpool.pairs<true>(x + at, from, gradient, sums);
+    else
+      unpool.pairs<false>(x + at, from, gradient, sums);
   });
   if (dbeta != nullptr) dbeta[c] += static_cast<float>(sums.sum);
   if (dgamma != nullptr) dgamma[c] += static_cast<float>(sums.dot * invstd);

@@ -9,6 +9,7 @@
 #endif
 
 #include "retort/kernels/batch_norm.h"
+#include "retort/kernels/thread_team.h"
 
 #include "retort/kernels/simd/tile-inl.h"
 
@@ -57,7 +58,7 @@ struct Channel {
   }
 
   void prefetch(std::int64_t r, const float* data) const {
-    constexpr std::int64_t ahead = 4, line = 16;
+    constexpr std::int64_t ahead = 10, line = 16;
     if (r + ahead >= rows) return;
     const float* at = data + first + (r + ahead) * stride;
     for (std::int64_t j = 0; j < length; j += line) hwy::Prefetch(at + j);
@@ -65,6 +66,17 @@ struct Channel {
 
   std::int64_t rows, length, stride, first;
 };
+
+/// Calls body(c) for every channel. Neighbours, whose rows share cache lines, are one thread's: so many that a task's rows are at
+/// least half a kilobyte long.
+template <class Body>
+void for_each_channel(Stream& stream, const BatchNormShape& z, Body&& body) {
+  constexpr std::int64_t row = 128;
+  stream.threads().for_ranges(z.c, divide_up(row, std::max<std::int64_t>(z.spatial, 1)),
+                              [&](std::int64_t begin, std::int64_t end) {
+                                for (std::int64_t c = begin; c < end; ++c) body(c);
+                              });
+}
 
 HWY_INLINE V load(const float* p, std::int64_t n) {
   const D d;
@@ -95,21 +107,6 @@ class Sum {
 /// Rows after which the float sums are emptied: about 64 vectors.
 inline std::int64_t rows_per_flush(const Channel& at) { return std::max<std::int64_t>(1, 64 * lanes / at.length); }
 
-inline double channel_mean(const Channel& at, const float* x) {
-  const D d;
-  const std::int64_t step = rows_per_flush(at);
-  Sum sum;
-  for (std::int64_t r = 0; r < at.rows; r += step) {
-    V part[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-    for (std::int64_t i = r; i < std::min(r + step, at.rows); ++i) {
-      at.prefetch(i, x);
-      at.row(i, [&](std::int64_t p, std::int64_t n, int slot) HWY_ATTR { part[slot] = hn::Add(part[slot], load(x + p, n)); });
-    }
-    sum.flush(part);
-  }
-  return sum.total() / at.count();
-}
-
 inline double squares_about(const Channel& at, const float* x, float mean) {
   const D d;
   const V center = hn::Set(d, mean);
@@ -128,15 +125,50 @@ inline double squares_about(const Channel& at, const float* x, float mean) {
   return sum.total();
 }
 
+struct Moments {
+  double mean, squares;  ///< the sum of squared distances from the mean
+};
+
+/// In one pass, about the mean of the first row. Where that was far from the channel's, so that the squares would be the small
+/// difference of two large sums, they are taken again.
+inline Moments channel_moments(const Channel& at, const float* x) {
+  const D d;
+  const std::int64_t step = rows_per_flush(at);
+  V first = hn::Zero(d);
+  at.row(0, [&](std::int64_t p, std::int64_t n, int) HWY_ATTR { first = hn::Add(first, load(x + p, n)); });
+  const float pivot = hn::GetLane(hn::SumOfLanes(d, first)) / static_cast<float>(at.length);
+  const V center = hn::Set(d, pivot);
+  Sum sums, squares;
+  for (std::int64_t r = 0; r < at.rows; r += step) {
+    V part[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+    V square[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+    for (std::int64_t i = r; i < std::min(r + step, at.rows); ++i) {
+      at.prefetch(i, x);
+      at.row(i, [&](std::int64_t p, std::int64_t n, int slot) HWY_ATTR {
+        V off = hn::Sub(load(x + p, n), center);
+        if (n < lanes) off = hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(n)), off);
+        part[slot] = hn::Add(part[slot], off);
+        square[slot] = hn::MulAdd(off, off, square[slot]);
+      });
+    }
+    sums.flush(part);
+    squares.flush(square);
+  }
+  const double shift = sums.total() / at.count(), mean = static_cast<double>(pivot) + shift;
+  const double about_mean = squares.total() - shift * sums.total();
+  if (squares.total() > 4 * about_mean) return {mean, squares_about(at, x, static_cast<float>(mean))};
+  return {mean, about_mean};
+}
+
 inline float inverse_deviation(double variance, float eps) {
   return static_cast<float>(1 / std::sqrt(variance + static_cast<double>(eps)));
 }
 
-/// Channel c's entries of mean, invstd and, unless they are null, of the running statistics. The variance is taken about the
-/// mean: it is not the difference of two large sums.
+/// Channel c's entries of mean, invstd and, unless they are null, of the running statistics.
 inline void channel_statistics(const Channel& at, const BatchNormShape& z, std::int64_t c, const float* x, float* running_mean,
                                float* running_var, float* mean, float* invstd) {
-  const double average = channel_mean(at, x), squares = squares_about(at, x, static_cast<float>(average)), momentum = z.momentum;
+  const auto [average, squares] = channel_moments(at, x);
+  const double momentum = z.momentum;
   mean[c] = static_cast<float>(average);
   invstd[c] = inverse_deviation(squares / at.count(), z.eps);
   if (running_mean == nullptr) return;

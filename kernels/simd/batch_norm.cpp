@@ -1,4 +1,4 @@
-// Batch normalisation, one task a channel: batch_norm-inl.h says how a channel is read.
+// Batch normalisation, channel by channel: batch_norm-inl.h says how one is read.
 #include "retort/kernels/batch_norm.h"
 
 #include "retort/kernels/simd/register.h"
@@ -35,7 +35,7 @@ void normalize(const Channel& at, bool relu, const float* x, float mean, float s
 
 void forward_train(Stream& stream, const BatchNormShape& z, const float* x, const float* gamma, const float* beta,
                    float* running_mean, float* running_var, float* mean, float* invstd, float* y) {
-  stream.threads().run(z.c, [&](std::int64_t c, int) {
+  for_each_channel(stream, z, [&](std::int64_t c) {
     const Channel at(z, c);
     channel_statistics(at, z, c, x, running_mean, running_var, mean, invstd);
     normalize(at, z.activation == Activation::relu, x, mean[c], gamma[c] * invstd[c], beta[c], y, false);
@@ -44,7 +44,7 @@ void forward_train(Stream& stream, const BatchNormShape& z, const float* x, cons
 
 void forward_eval(Stream& stream, const BatchNormShape& z, const float* x, const float* gamma, const float* beta,
                   const float* running_mean, const float* running_var, float* y) {
-  stream.threads().run(z.c, [&](std::int64_t c, int) {
+  for_each_channel(stream, z, [&](std::int64_t c) {
     normalize(Channel(z, c), z.activation == Activation::relu, x, running_mean[c],
               gamma[c] * inverse_deviation(running_var[c], z.eps), beta[c], y, true);
   });
@@ -111,13 +111,13 @@ void backward_channel(const BatchNormShape& z, bool train, std::int64_t c, float
 
 void backward_train(Stream& stream, const BatchNormShape& z, const float* x, const float* gamma, const float* mean,
                     const float* invstd, const float* y, const float* dy, float* dx, float* dgamma, float* dbeta) {
-  stream.threads().run(
-      z.c, [&](std::int64_t c, int) { backward_channel(z, true, c, mean[c], invstd[c], x, gamma, y, dy, dx, dgamma, dbeta); });
+  for_each_channel(stream, z,
+                   [&](std::int64_t c) { backward_channel(z, true, c, mean[c], invstd[c], x, gamma, y, dy, dx, dgamma, dbeta); });
 }
 
 void backward_eval(Stream& stream, const BatchNormShape& z, const float* x, const float* gamma, const float* running_mean,
                    const float* running_var, const float* y, const float* dy, float* dx, float* dgamma, float* dbeta) {
-  stream.threads().run(z.c, [&](std::int64_t c, int) {
+  for_each_channel(stream, z, [&](std::int64_t c) {
     backward_channel(z, false, c, running_mean[c], inverse_deviation(running_var[c], z.eps), x, gamma, y, dy, dx, dgamma, dbeta);
   });
 }

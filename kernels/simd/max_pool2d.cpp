@@ -26,7 +26,7 @@ constexpr std::int64_t task_size = 16384;  // input elements of one task
 void forward_row(const float* x, std::int64_t ow, std::int32_t at, float* y, std::int32_t* argmax) {
   const D d;
   const hn::RebindToSigned<D> di;
-  cover(ow, [&](std::int64_t j, std::int64_t) HWY_ATTR {
+  cover(ow, [&](std::int64_t j, auto) HWY_ATTR {
     V even, odd;
     hn::LoadInterleaved2(d, x + 2 * j, even, odd);
     const auto second = second_wins(even, odd);
@@ -41,7 +41,7 @@ void forward_row(const float* x, std::int64_t ow, std::int32_t at, float* y, std
 void backward_row(const std::int32_t* argmax, const float* dy, std::int64_t ow, std::int32_t at, float* dx) {
   const D d;
   const hn::RebindToSigned<D> di;
-  cover(ow, [&](std::int64_t j, std::int64_t) HWY_ATTR {
+  cover(ow, [&](std::int64_t j, auto) HWY_ATTR {
     const auto index = hn::Iota(di, 0);
     const auto position = hn::Add(hn::Add(index, index), hn::Set(di, at + static_cast<std::int32_t>(2 * j)));
     const auto first = hn::RebindMask(d, hn::Eq(hn::LoadU(di, argmax + j), position));
