@@ -2,6 +2,7 @@
 #include "catch.h"
 #include "retort/core/autograd.h"
 #include "retort/core/ops.h"
+#include "retort/kernels/registry.h"
 
 #include <chrono>
 #include <cmath>
@@ -16,6 +17,7 @@ struct Problem {
   Shape shape;
   std::array<std::int64_t, 2> kernel, stride;
   ops::BatchNormOptions options;
+  float beta = 0;  ///< middle of the betas
 };
 
 /// Everything the operation changes or returns.
@@ -26,7 +28,9 @@ struct Outcome {
 class Numbers {
  public:
   explicit Numbers(std::uint64_t seed) : random_(seed) {}
-  Tensor normal(Context& context, const Shape& shape) { return draw(context, shape, std::normal_distribution<float>()); }
+  Tensor normal(Context& context, const Shape& shape, float mean = 0) {
+    return draw(context, shape, std::normal_distribution<float>(mean));
+  }
   Tensor positive(Context& context, const Shape& shape) {
     return draw(context, shape, std::uniform_real_distribution<float>(0.5f, 2.0f));
   }
@@ -41,13 +45,13 @@ class Numbers {
   std::mt19937_64 random_;
 };
 
-Outcome run(const Problem& p, bool fused, std::uint64_t seed) {
-  Context context;
+Outcome run(const Problem& p, bool fused, std::uint64_t seed, Device device = Device::cpu) {
+  Context context(device);
   Numbers numbers(seed);
   const Shape channels{p.shape[1]};
   const Tensor x = numbers.normal(context, p.shape).set_requires_grad();
   const Tensor gamma = numbers.normal(context, channels).set_requires_grad();
-  const Tensor beta = numbers.normal(context, channels).set_requires_grad();
+  const Tensor beta = numbers.normal(context, channels, p.beta).set_requires_grad();
   const Tensor mean = numbers.normal(context, channels), var = numbers.positive(context, channels);
   const Tensor y = fused ? ops::batch_norm_pool(x, {gamma, beta, mean, var}, p.options, p.kernel, p.stride)
                          : ops::max_pool2d(ops::batch_norm(x, gamma, beta, mean, var, p.options), p.kernel, p.stride);
@@ -84,6 +88,32 @@ TEST_CASE("batch_norm_pool is max_pool2d of batch_norm") {
     CHECK(difference(fused.dgamma, apart.dgamma) < 1e-5);
     CHECK(difference(fused.dbeta, apart.dbeta) < 1e-5);
   }
+}
+
+// With a beta of 10^4 a normalised value is a multiple of 2^-10, so many windows have several largest elements that differ in x.
+// The first one must be found by rounding as the forward pass rounds, on every device and in every fast implementation.
+TEST_CASE("the winners of batch_norm_pool are those of the rounded values") {
+  struct RestoreDefaults {
+    ~RestoreDefaults() {
+      for (const auto& info : list_implementations()) use_implementation(info.op, info.device, info.names.front());
+    }
+  } restore;
+  const auto seed = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  INFO("seed " << seed);
+  const Problem pairs{{64, 7, 3, 92}, {1, 2}, {2, 2}, {.relu = true}, 1e4f}, odd{{9, 5, 8, 37}, {2, 3}, {2, 2}, {}, 1e4f};
+  register_kernels();
+  const auto check_winners = [&](const Problem& problem, Device device) {
+    CAPTURE(fmt::format("{}", problem.shape), name(device));
+    const Outcome fused = run(problem, true, seed, device), apart = run(problem, false, seed, device);
+    CHECK((fused.y == apart.y));
+    CHECK(difference(fused.dx, apart.dx) < 1e-4);
+    CHECK(difference(fused.dgamma, apart.dgamma) < 1e-4);
+  };
+  check_winners(pairs, Device::cpu);  // the default implementation
+  if (is_available(Device::cuda_sim))
+    for (const Problem& problem : {pairs, odd}) check_winners(problem, Device::cuda_sim);
+  use_implementation("*", Device::cpu, "eigen");
+  for (const Problem& problem : {pairs, odd}) check_winners(problem, Device::cpu);
 }
 
 TEST_CASE("batch_norm_pool refuses what its two operations refuse, in its own name") {

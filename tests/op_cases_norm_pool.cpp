@@ -68,17 +68,19 @@ void derive(const Shape& z, Stream& s, const Arguments<double>& a) {
         *dy = undecided(z, plane.data() + i * p.h * p.w, oh, ow) ? 0.0 : *given;
 }
 
-OpCase backward_train(const Shape& z, Fill fill = Fill::normal, bool dx = true, bool dgamma = true, bool dbeta = true) {
+OpCase backward_train(const Shape& z, Fill fill = Fill::normal, bool dx = true, bool dgamma = true, bool dbeta = true,
+                      Fill gamma = Fill::normal) {
   const std::int64_t n = z.pool.c, in = static_cast<std::int64_t>(inputs(z)), out = static_cast<std::int64_t>(outputs(z));
   OpCase c{.op = "",
            .label = fmt::format("backward_train {}{}{}{}", text(z, fill), dx ? "" : ", no dx", dgamma ? "" : ", no dgamma",
-                                dbeta ? "" : ", no dbeta")};
+                                dbeta ? "" : ", no dbeta") +
+                    (gamma == Fill::few_values ? ", gamma may be 0" : "")};
   c.work = 2.0 * static_cast<double>(in);
-  c.input("x", in, fill).input("gamma", n).input("beta", n).input("any_dy", out);
+  c.input("x", in, fill).input("gamma", n, gamma).input("beta", n).input("any_dy", out);
   c.derived("dy", out).derived("mean", n).derived("invstd", n);
   c.output("dx", dx ? in : 0).accumulated("dgamma", dgamma ? n : 0).accumulated("dbeta", dbeta ? n : 0);
   c.derive = [z](Stream& s, const Arguments<double>& a) { derive(z, s, a); };
-  if (fill == Fill::normal || fill == Fill::offset) {
+  if ((fill == Fill::normal || fill == Fill::offset) && gamma == Fill::normal) {
     c.objective = [z](Stream& s, const Arguments<double>& a) {
       std::vector<double> y(outputs(z)), mean(static_cast<std::size_t>(z.pool.c)), invstd(mean);
       ref::batch_norm_pool_forward_train<double>(s, z, a["x"], a["gamma"], a["beta"], nullptr, nullptr, mean.data(),
@@ -128,6 +130,7 @@ void add_norm_pool_cases(std::vector<OpCase>& table) {
   table.push_back(forward_train(z, true, Fill::offset));
   table.push_back(backward_train(z, Fill::offset));
   for (const Shape& shape : {z, overlapping}) {
+    table.push_back(backward_train(shape, Fill::normal, true, true, true, Fill::few_values));
     table.push_back(backward_train(shape, Fill::normal, true, false, false));
     table.push_back(backward_train(shape, Fill::normal, false, true, false));
     table.push_back(backward_train(shape, Fill::normal, false, false, true));
