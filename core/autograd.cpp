@@ -12,7 +12,8 @@ using detail::TensorImpl;
 const Tensor& Saved::get() const {
   check(tensor_.defined(), "backward: a saved tensor is missing");
   check(tensor_.version() == version_,
-        "backward: {} was saved by an operation and changed in place since (version {}, now {}); change it after backward, or clone it",
+        "backward: {} was saved by an operation and changed in place since (version {}, now {}); change it after backward, or "
+        "clone it",
         tensor_, version_, tensor_.version());
   return tensor_;
 }
@@ -95,6 +96,16 @@ float* Node::accumulator(int input) {
   return Tensor(slot).mutable_data();
 }
 
+Node::Place Node::place(int input) {
+  const Edge& edge = inputs_[static_cast<std::size_t>(input)];
+  if (!edge.producer && !edge.leaf) return {nullptr, 0};
+  auto& slot = this->slot(edge);
+  const bool first = !slot || slot->zero_pending;
+  if (!slot) slot = Tensor::empty(context_, edge.shape).impl();
+  slot->zero_pending = false;
+  return {first ? Tensor(slot).mutable_data() : accumulator(input), first ? 0.0f : 1.0f};
+}
+
 /// One walk over the graph: a heap of the nodes whose gradient has begun to arrive, highest number first.
 struct BackwardPass {
   explicit BackwardPass(Context& context) : queue(context.pool()) {}
@@ -125,7 +136,8 @@ struct BackwardPass {
       queue.pop_back();
       node->queued_ = false;
       const Tensor dy(std::move(node->gradient_));
-      check(!node->freed_, "backward: the graph behind '{}' was freed by an earlier backward; pass retain_graph = true to that one",
+      check(!node->freed_,
+            "backward: the graph behind '{}' was freed by an earlier backward; pass retain_graph = true to that one",
             node->name_);
       try {
         node->vjp(dy);

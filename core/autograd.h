@@ -1,9 +1,10 @@
 // Reverse-mode automatic differentiation.
 //
 // An operation that meets a tensor which requires gradients records a Node: which tensors went in, and a function that turns the
-// gradient of its output into gradients of its inputs (a vector-Jacobian product), with the tensors that function needs. Nodes are
-// numbered as they are made. `backward` starts at the loss and always takes the highest number not yet done: every operation that
-// used a tensor has a higher number than the one that made it, so when a node's turn comes its gradient is complete. No recursion.
+// gradient of its output into gradients of its inputs (a vector-Jacobian product), with the tensors that function needs. Nodes
+// are numbered as they are made. `backward` starts at the loss and always takes the highest number not yet done: every operation
+// that used a tensor has a higher number than the one that made it, so when a node's turn comes its gradient is complete. No
+// recursion.
 #pragma once
 
 #include "retort/core/tensor.h"
@@ -40,9 +41,15 @@ class Node {
   Node& operator=(const Node&) = delete;
 
   /// What a vector-Jacobian product calls, input by input.
-  bool wants(int input) const;             ///< is a gradient of this input asked for?
-  void give(int input, Tensor gradient);   ///< here it is, in a tensor of its own (or one that is not written again)
-  float* accumulator(int input);           ///< or: where to add it (+=), for kernels that accumulate; null when not wanted
+  bool wants(int input) const;            ///< is a gradient of this input asked for?
+  void give(int input, Tensor gradient);  ///< here it is, in a tensor of its own (or one that is not written again)
+  float* accumulator(int input);          ///< or: where to add it (+=), for kernels that accumulate; null when not wanted
+  /// Or: where to write beta * what is there + gradient, for kernels with a beta; 0 where nothing has arrived yet.
+  struct Place {
+    float* data;  ///< null when not wanted
+    float beta;   ///< 0 or 1
+  };
+  Place place(int input);
 
  protected:
   virtual void vjp(const Tensor& dy) = 0;
@@ -71,8 +78,8 @@ namespace autograd {
 /// Whether an operation on these inputs has to be recorded.
 bool needs_graph(std::span<const Tensor> inputs);
 
-/// Makes `output` the result of a node with the given vector-Jacobian product: a callable (const Tensor& dy, Node& node) that gives
-/// node the gradients it wants. Does nothing when no gradient can be asked for. Tensors are captured as Saved.
+/// Makes `output` the result of a node with the given vector-Jacobian product: a callable (const Tensor& dy, Node& node) that
+/// gives node the gradients it wants. Does nothing when no gradient can be asked for. Tensors are captured as Saved.
 template <class Vjp>
 void record(const char* name, const Tensor& output, std::initializer_list<Tensor> inputs, Vjp vjp);
 template <class Vjp>

@@ -93,11 +93,13 @@ Tensor Tensor::borrow(Context& context, const Shape& shape, std::span<const std:
 
 const float* Tensor::data() const {
   expect_type(*this, DType::f32);
+  settle();
   return reinterpret_cast<const float*>(address(*impl_));
 }
 
 float* Tensor::mutable_data() const {
   expect_type(*this, DType::f32);
+  settle();
   ++impl_->storage->version;
   return reinterpret_cast<float*>(address(*impl_));
 }
@@ -136,6 +138,8 @@ void Tensor::copy_from(const Tensor& other) const {
   check(&context() == &other.context(), "copy_from: {} and {} belong to different contexts", *this, other);
   check(shape() == other.shape() && dtype() == other.dtype(), "copy_from: {} into {}", other, *this);
   ++impl_->storage->version;
+  other.settle();
+  impl_->zero_pending = false;
   stream().copy(address(*impl_), address(*other.impl_), static_cast<std::size_t>(count()) * item_size);
 }
 
@@ -149,8 +153,18 @@ void Tensor::copy_from_host(std::span<const std::int32_t> values) const {
   stream().copy_from_host(mutable_ints(), values.data(), values.size_bytes());
 }
 
+void Tensor::settle() const {
+  if (impl_->zero_pending) zero();
+}
+
+void Tensor::zero_later() const {
+  ++impl_->storage->version;
+  impl_->zero_pending = true;
+}
+
 void Tensor::zero() const {
   ++impl_->storage->version;
+  impl_->zero_pending = false;
   auto* const bytes = address(*impl_);
   const std::int64_t size = count() * static_cast<std::int64_t>(item_size);
   if (device() != Device::cpu) return stream().fill_zero(bytes, static_cast<std::size_t>(size));
@@ -171,6 +185,7 @@ Tensor Tensor::detach() const { return alias(0, shape()); }
 Tensor Tensor::alias(std::int64_t offset, const Shape& shape) const {
   check(offset >= 0 && offset + shape.count() <= count(), "alias: shape {} from element {} does not fit into {}", shape, offset,
         *this);
+  settle();
   return Tensor(make_impl(context(), impl_->storage, impl_->offset + offset, shape, dtype()));
 }
 
@@ -188,7 +203,7 @@ void Tensor::set_grad(const Tensor& grad) const {
 }
 
 void Tensor::zero_grad() const {
-  if (impl_->grad) grad().zero();
+  if (impl_->grad) grad().zero_later();
 }
 
 void Tensor::move_into(const Tensor& target, std::int64_t offset) const {

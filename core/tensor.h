@@ -22,9 +22,10 @@ struct TensorImpl {
   std::int64_t offset = 0;  ///< in elements
   Shape shape;
   DType dtype = DType::f32;
-  bool requires_grad = false;         ///< a leaf that collects gradients
-  std::shared_ptr<TensorImpl> grad;   ///< of a leaf
-  std::shared_ptr<Node> creator;      ///< of the result of a recorded operation
+  bool requires_grad = false;        ///< a leaf that collects gradients
+  bool zero_pending = false;         ///< counts as zeros, though its memory does not hold them yet
+  std::shared_ptr<TensorImpl> grad;  ///< of a leaf
+  std::shared_ptr<Node> creator;     ///< of the result of a recorded operation
 };
 
 }  // namespace detail
@@ -42,8 +43,8 @@ class Tensor {
   /// Copies host values in; throws when their number is not shape.count().
   static Tensor from(Context&, const Shape&, std::span<const float> values);
   static Tensor from(Context&, const Shape&, std::span<const std::int32_t> values);
-  /// Host values for reading only: on the CPU the tensor stands on the caller's memory, which must outlive it and may be a read-only
-  /// mapping; elsewhere they are copied.
+  /// Host values for reading only: on the CPU the tensor stands on the caller's memory, which must outlive it and may be a
+  /// read-only mapping; elsewhere they are copied.
   static Tensor borrow(Context&, const Shape&, std::span<const float> values);
   static Tensor borrow(Context&, const Shape&, std::span<const std::int32_t> values);
   static Tensor empty_like(const Tensor& other) { return empty(other.context(), other.shape(), other.dtype()); }
@@ -72,6 +73,9 @@ class Tensor {
   void copy_from_host(std::span<const float> values) const;
   void copy_from_host(std::span<const std::int32_t> values) const;
   void zero() const;
+  /// zero(), put off: the memory is cleared when this tensor is next looked at, or never when a gradient overwrites it first.
+  /// Aliases made before do not know of it.
+  void zero_later() const;
 
   Tensor clone() const;   ///< a copy of the data outside the graph
   Tensor detach() const;  ///< the same data outside the graph
@@ -91,8 +95,8 @@ class Tensor {
   /// The same with a given gradient of this tensor (the vector of a vector-Jacobian product).
   void backward(const Tensor& gradient, bool retain_graph = false) const;
 
-  /// Moves this tensor's data into `storage_of` at `offset` (same context, same type): how an arena adopts parameters. All handles
-  /// to this tensor see it.
+  /// Moves this tensor's data into `storage_of` at `offset` (same context, same type): how an arena adopts parameters. All
+  /// handles to this tensor see it.
   void move_into(const Tensor& storage_of, std::int64_t offset) const;
 
   std::uint32_t version() const { return impl_->storage->version; }
@@ -100,6 +104,7 @@ class Tensor {
   explicit Tensor(std::shared_ptr<detail::TensorImpl> impl) : impl_(std::move(impl)) {}
 
  private:
+  void settle() const;  ///< clears what was put off
   std::shared_ptr<detail::TensorImpl> impl_;
 };
 

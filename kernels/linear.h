@@ -23,10 +23,10 @@ struct LinearKernels {
   static constexpr const char* op = "linear";
   /// y overwritten; b may be null.
   void (*forward)(Stream&, const LinearShape&, const float* x, const float* w, const float* b, float* y);
-  /// y is the forward's output (read only with ReLU, else it may be null). dx overwritten; dw, db accumulate (+=); any of the
-  /// three may be null. dy is left as it is.
+  /// y is the forward's output (read only with ReLU, else it may be null). dx overwritten; dw = beta * dw + its gradient, beta 0
+  /// (dw is not read) or 1; db accumulates (+=); any of the three may be null. dy is left as it is.
   void (*backward)(Stream&, const LinearShape&, const float* x, const float* w, const float* y, const float* dy, float* dx,
-                   float* dw, float* db);
+                   float beta, float* dw, float* db);
 };
 
 struct MatmulShape {

@@ -4,7 +4,8 @@ namespace retort::nn {
 
 namespace {
 
-constexpr std::int64_t alignment = 16;  // floats: one cache line, and four float4
+constexpr std::int64_t large = 1 << 15;  // elements whose clearing costs more than starting a kernel
+constexpr std::int64_t alignment = 16;   // floats: one cache line, and four float4
 
 std::int64_t padded(const Tensor& tensor) { return (tensor.count() + alignment - 1) / alignment * alignment; }
 
@@ -30,11 +31,31 @@ ParameterArena::ParameterArena(Context& context, const Module& module, bool grad
   buffers_ = adopt(context, module.named_buffers());
   if (!gradients) return;
   gradients_ = Tensor::zeros(context, parameters_.shape());
-  std::int64_t offset = 0;
+  std::int64_t offset = 0, cleared = 0;  // cleared: where what lies after the last large piece begins
+  const auto clear_up_to = [&](std::int64_t end) {
+    if (end > cleared) in_between_.push_back(gradients_.alias(cleared, {end - cleared}));
+  };
   for (const auto& named : parameters) {
-    named.tensor.set_grad(gradients_.alias(offset, named.tensor.shape()));
+    const Tensor piece = gradients_.alias(offset, named.tensor.shape());
+    named.tensor.set_grad(piece);
+    if (piece.count() >= large) {
+      clear_up_to(offset);
+      large_.push_back(piece);
+      cleared = offset + piece.count();
+    }
     offset += padded(named.tensor);
   }
+  clear_up_to(offset);
+}
+
+const Tensor& ParameterArena::gradients() const {
+  for (const Tensor& piece : large_) piece.data();
+  return gradients_;
+}
+
+void ParameterArena::zero_gradients() const {
+  for (const Tensor& piece : large_) piece.zero_later();
+  for (const Tensor& piece : in_between_) piece.zero();
 }
 
 void ParameterArena::copy_from(const ParameterArena& other) const {

@@ -1,5 +1,5 @@
-// All parameters of a model in one flat tensor, all gradients in another, all buffers in a third: an optimiser step, an EMA step, a
-// copy of a model are one pass over memory.
+// All parameters of a model in one flat tensor, all gradients in another, all buffers in a third: an optimiser step, an EMA step,
+// a copy of a model are one pass over memory.
 #pragma once
 
 #include "retort/nn/module.h"
@@ -14,16 +14,20 @@ class ParameterArena {
   ParameterArena(Context& context, const Module& module, bool gradients);
 
   const Tensor& parameters() const { return parameters_; }
-  const Tensor& gradients() const { return gradients_; }
+  /// Brings in what zero_gradients() put off: ask anew for every use.
+  const Tensor& gradients() const;
   /// Undefined for a model without buffers.
   const Tensor& buffers() const { return buffers_; }
 
-  void zero_gradients() const { gradients_.zero(); }
+  /// From here on gradients count as zero. The memory of large ones is cleared only if nothing overwrites it before it is read.
+  void zero_gradients() const;
   /// Parameters and buffers from an arena of the same layout.
   void copy_from(const ParameterArena& other) const;
 
  private:
   Tensor parameters_, gradients_, buffers_;
+  std::vector<Tensor> large_;       ///< pieces of the gradients whose clearing is put off
+  std::vector<Tensor> in_between_;  ///< and what lies between them
 };
 
 }  // namespace retort::nn

@@ -131,6 +131,37 @@ TEST_CASE("a hundred thousand operations in a row need no deep stack") {
   for (int i = 0; i < 100000; ++i) dropped = ops::scale(dropped, 1.0f);  // destroyed without a backward
 }
 
+TEST_CASE("a gradient whose clearing was put off counts as zero, for whoever looks, adds or overwrites") {
+  Context ctx;
+  const Tensor w = leaf(ctx, {2, 3}, {1, 2, 3, 4, 5, 6}), x = Tensor::full(ctx, {4, 3}, 0.5f);
+  const std::vector<float> once(6, 2.0f), twice(6, 4.0f), zeros(6, 0.0f);
+  const auto use = [&](int times) {  // as a linear layer's weight, whose gradient overwrites what counts as zero
+    Tensor y = ops::sum(ops::linear(x, w, {}));
+    for (int i = 1; i < times; ++i) y = ops::add(y, ops::sum(ops::linear(x, w, {})));
+    y.backward();
+  };
+  use(1);
+  CHECK(w.grad().to_vector() == once);
+  use(1);
+  CHECK(w.grad().to_vector() == twice);
+  w.zero_grad();
+  const Tensor before = w.grad();
+  CHECK(before.clone().to_vector() == zeros);
+  w.zero_grad();
+  use(2);
+  CHECK(w.grad().to_vector() == twice);
+  w.zero_grad();
+  ops::scale(ops::sum(w), 2.0f).backward();  // an operation that gives a tensor
+  CHECK(w.grad().to_vector() == once);
+  w.zero_grad();
+  const Tensor row = w.grad().alias(3, {3});
+  CHECK(row.to_vector() == std::vector<float>(3, 0.0f));
+  use(1);
+  w.zero_grad();
+  w.grad().copy_from(Tensor::full(ctx, {2, 3}, 7.0f));
+  CHECK(w.grad().to_vector() == std::vector<float>(6, 7.0f));
+}
+
 TEST_CASE("dropout draws the same mask forward and backward, and a new one for each call and step") {
   Context ctx;
   const Tensor step = Tensor::zeros(ctx, Shape{}, DType::i32);

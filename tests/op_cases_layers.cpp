@@ -143,16 +143,20 @@ OpCase linear_forward(const LinearShape& z, bool bias, Fill fill = Fill::normal)
                 [z](auto f, Stream& s, const auto& a) { f(s, z, a["x"], a["w"], a["b"], a["y"]); });
 }
 
-OpCase linear_backward(const LinearShape& z, bool dx = true, bool dw = true, bool db = true, Fill fill = Fill::normal) {
+/// beta 0: dw is overwritten.
+OpCase linear_backward(const LinearShape& z, float beta = 1, bool dx = true, bool dw = true, bool db = true,
+                       Fill fill = Fill::normal) {
   const std::int64_t out = z.rows * z.out;
   const bool relu = z.activation == Activation::relu;
   OpCase c{.op = "",
-           .label = fmt::format("backward {}{}{}{}", text(z), dx ? "" : ", no dx", dw ? "" : ", no dw", db ? "" : ", no db"),
+           .label = fmt::format("backward {}, beta {}{}{}{}", text(z), beta, dx ? "" : ", no dx", dw ? "" : ", no dw",
+                                db ? "" : ", no db"),
            .tolerance = 1e-4};
   c.work = 2.0 * static_cast<double>(z.rows * z.in * z.out);
   if (fill == Fill::mostly_zero) c.label += ", most of dy zero";
   c.input("x", z.rows * z.in).input("w", z.out * z.in).input("b", z.out).input("dy", out, fill).derived("y", relu ? out : 0);
-  c.output("dx", dx ? z.rows * z.in : 0).accumulated("dw", dw ? z.out * z.in : 0).accumulated("db", db ? z.out : 0);
+  c.output("dx", dx ? z.rows * z.in : 0).accumulated("db", db ? z.out : 0);
+  c.add("dw", dw ? z.out * z.in : 0, beta == 0 ? Role::overwritten : Role::accumulated);
   if (relu)
     c.derive = [z](Stream& s, const Arguments<double>& a) { ref::linear_forward<double>(s, z, a["x"], a["w"], a["b"], a["y"]); };
   c.objective = [z, out](Stream& s, const Arguments<double>& a) {
@@ -161,8 +165,9 @@ OpCase linear_backward(const LinearShape& z, bool dx = true, bool dw = true, boo
     return dot(out, y.data(), a["dy"]);
   };
   c.gradients = {{"dx", "x"}, {"dw", "w"}, {"db", "b"}};
-  return c.bind(&LinearKernels::backward, ref::linear_backward<double>,
-                [z](auto f, Stream& s, const auto& a) { f(s, z, a["x"], a["w"], a["y"], a["dy"], a["dx"], a["dw"], a["db"]); });
+  return c.bind(&LinearKernels::backward, ref::linear_backward<double>, [z, beta](auto f, Stream& s, const auto& a) {
+    f(s, z, a["x"], a["w"], a["y"], a["dy"], a["dx"], beta, a["dw"], a["db"]);
+  });
 }
 
 void add_linear(std::vector<OpCase>& table) {
@@ -174,21 +179,21 @@ void add_linear(std::vector<OpCase>& table) {
       z.activation = activation;
       if (activation == Activation::relu && z.out < 19 && z.in == 512) continue;  // heads have none
       table.push_back(linear_forward(z, true));
-      table.push_back(linear_backward(z));
+      table.push_back(linear_backward(z, z.activation == Activation::relu ? 0.0f : 1.0f));
     }
   // Most of x or dy zero; rows, inputs and outputs that fill no block of 64, or several.
   for (const LinearShape z : {LinearShape{64, 1024, 512}, {33, 65, 129}, {70, 203, 131}, {300, 130, 150}, {129, 64, 67}})
     for (const Activation activation : {Activation::none, Activation::relu}) {
       const LinearShape shape{z.rows, z.in, z.out, activation};
       table.push_back(linear_forward(shape, activation == Activation::relu, Fill::mostly_zero));
-      table.push_back(linear_backward(shape, true, true, true, Fill::mostly_zero));
+      table.push_back(linear_backward(shape, static_cast<float>(z.rows % 2), true, true, true, Fill::mostly_zero));
     }
   const LinearShape small{7, 33, 31, Activation::relu};
   table.push_back(linear_forward(small, false));
-  table.push_back(linear_backward(small, false));
-  table.push_back(linear_backward(small, true, false));
-  table.push_back(linear_backward(small, false, true, false));
-  table.push_back(linear_backward({7, 33, 31}, false, false, true));
+  table.push_back(linear_backward(small, 1, false));
+  table.push_back(linear_backward(small, 1, true, false));
+  table.push_back(linear_backward(small, 0, false, true, false));
+  table.push_back(linear_backward({7, 33, 31}, 1, false, false, true));
 }
 
 OpCase matmul(const MatmulShape& z, float beta) {

@@ -140,10 +140,10 @@ inline void Meters::wrap_products() {
             return Cost{z.in, z.out, 2.0 * static_cast<double>(z.rows * z.in * z.out), static_cast<double>(floats)};
           })
       .wrap<&LinearKernels::backward>("backward", [](Stream&, const LinearShape& z, const float*, const float*, const float* y,
-                                                     const float*, float* dx, float* dw, float*) {
+                                                     const float*, float* dx, float beta, float* dw, float*) {
         const std::int64_t products = (dx != nullptr) + (dw != nullptr), gradients = (y != nullptr ? 2 : 1) * z.rows * z.out;
         const std::int64_t floats = z.rows * z.in + gradients + (dx != nullptr ? z.in * z.out + z.rows * z.in : 0) +
-                                    (dw != nullptr ? 2 * z.in * z.out : 0);
+                                    (dw != nullptr ? (beta == 0 ? 1 : 2) * z.in * z.out : 0);
         return Cost{z.in, z.out, 2.0 * static_cast<double>(products * z.rows * z.in * z.out), static_cast<double>(floats)};
       });
   Table<Conv2dKernels>(metering_)

@@ -34,7 +34,7 @@ void add_linear(std::vector<OpBench>& table, const LinearShape& z, const Twins& 
               {zeros(z.rows * z.in), zeros(z.in * z.out), zeros(z.out)}};
         },
         [shape](const auto& k, Stream& s, DeviceArrays& a) {
-          k.backward(s, shape, a.in[0], a.in[1], a.in[2], a.in[3], a.out[0], a.out[1], a.out[2]);
+          k.backward(s, shape, a.in[0], a.in[1], a.in[2], a.in[3], a.out[0], 1, a.out[1], a.out[2]);
         }));
     if (twins.linear && !half) table.back().twins = twins.linear(z, Pass::backward);
   }

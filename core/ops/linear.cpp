@@ -23,9 +23,10 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, bool relu) {
       [shape, relu, saved_x = Saved(x), saved_w = Saved(w), saved_y = relu ? Saved(y) : Saved()](const Tensor& dy, Node& node) {
         const Tensor& input = saved_x.get();
         Tensor dx = node.wants(0) ? Tensor::empty_like(input) : Tensor();
+        const auto [dw, beta] = node.place(1);
         kernel<LinearKernels>(dy.device())
             .backward(dy.stream(), shape, input.data(), saved_w.get().data(), relu ? saved_y.get().data() : nullptr, dy.data(),
-                      dx.defined() ? dx.mutable_data() : nullptr, node.accumulator(1), node.accumulator(2));
+                      dx.defined() ? dx.mutable_data() : nullptr, beta, dw, node.accumulator(2));
         if (dx.defined()) node.give(0, std::move(dx));
       });
   return y;
@@ -39,17 +40,19 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_b) {
         "matmul: {} and {}{} do not fit", a.shape(), b.shape(), transpose_b ? " transposed" : "");
   const std::int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[transpose_b ? 0 : 1];
   const Tensor c = Tensor::empty(a.context(), {m, n});
-  kernel<MatmulKernels>(a.device()).forward(a.stream(), {m, n, k, false, transpose_b}, a.data(), b.data(), 0.0f, c.mutable_data());
+  kernel<MatmulKernels>(a.device())
+      .forward(a.stream(), {m, n, k, false, transpose_b}, a.data(), b.data(), 0.0f, c.mutable_data());
   autograd::record("matmul", c, {a, b}, [=, saved_a = Saved(a), saved_b = Saved(b)](const Tensor& dc, Node& node) {
     const auto& gemm = kernel<MatmulKernels>(dc.device());
     const Tensor &left = saved_a.get(), &right = saved_b.get();
     // C = A B: dA += dC B^T, dB += A^T dC;   C = A B^T: dA += dC B, dB += dC^T A.
-    if (float* da = node.accumulator(0)) gemm.forward(dc.stream(), {m, k, n, false, !transpose_b}, dc.data(), right.data(), 1.0f, da);
-    if (float* db = node.accumulator(1)) {
+    if (const auto [da, beta] = node.place(0); da != nullptr)
+      gemm.forward(dc.stream(), {m, k, n, false, !transpose_b}, dc.data(), right.data(), beta, da);
+    if (const auto [db, beta] = node.place(1); db != nullptr) {
       if (transpose_b)
-        gemm.forward(dc.stream(), {n, k, m, true, false}, dc.data(), left.data(), 1.0f, db);
+        gemm.forward(dc.stream(), {n, k, m, true, false}, dc.data(), left.data(), beta, db);
       else
-        gemm.forward(dc.stream(), {k, n, m, true, false}, left.data(), dc.data(), 1.0f, db);
+        gemm.forward(dc.stream(), {k, n, m, true, false}, left.data(), dc.data(), beta, db);
     }
   });
   return c;

@@ -42,13 +42,14 @@ void mask_gradient(Stream& stream, const LinearShape& z, const float* y, const f
 }
 
 void backward(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* y, const float* dy, float* dx,
-              float* dw, float* db) {
+              float beta, float* dw, float* db) {
   const float* g = dy;
   if (z.activation == Activation::relu) {
     auto* masked = static_cast<float*>(stream.scratch(static_cast<std::size_t>(z.rows * z.out) * sizeof(float)));
     mask_gradient(stream, z, y, dy, masked);
     g = masked;
   }
+  const Write write = beta == 0 ? Write::overwrite : Write::accumulate;
   // dx is cut over its columns, dw over its rows; both kinds of task are in one region so that no thread idles between them.
   const std::int64_t dx_tasks = dx != nullptr ? blocks(z.in) : 0, dw_tasks = dw != nullptr || db != nullptr ? blocks(z.out) : 0;
   stream.threads().run(dx_tasks + dw_tasks, [&](std::int64_t task, int) {
@@ -58,7 +59,7 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
       return;
     }
     const std::int64_t begin = (task - dx_tasks) * block, width = std::min(block, z.out - begin);
-    if (dw != nullptr) gemm(width, z.in, z.rows, {g + begin, z.out, true}, {x, z.in}, dw + begin * z.in, z.in, Write::accumulate);
+    if (dw != nullptr) gemm(width, z.in, z.rows, {g + begin, z.out, true}, {x, z.in}, dw + begin * z.in, z.in, write);
     if (db != nullptr)
       for (std::int64_t i = 0; i < z.rows; ++i) array(db + begin, width) += array(g + i * z.out + begin, width);
   });

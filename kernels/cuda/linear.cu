@@ -1,6 +1,6 @@
 // Affine maps of rows and matrix products on one tiled kernel (gemm.cuh). Contract: kernels/linear.h.
 //   y = f(x W^T + b)                  2 rows in out flops
-//   dx = g W, dW += g^T x, db += sum over rows of g,   g = dy, or dy where y > 0 with ReLU; g is never stored
+//   dx = g W, dW = beta dW + g^T x, db += sum over rows of g,   g = dy, or dy where y > 0 with ReLU; g is never stored
 #include "retort/kernels/linear.h"
 
 #include "retort/kernels/cuda/all.h"
@@ -26,13 +26,13 @@ struct MaskedGradient {
 };
 
 void linear_backward(Stream& stream, const LinearShape& s, const float* x, const float* w, const float* y, const float* dy,
-                     float* dx, float* dw, float* db) {
+                     float* dx, float beta, float* dw, float* db) {
   const char* name = "linear.backward";
   const float* mask = s.activation == Activation::relu ? y : nullptr;
   if (dx != nullptr)
     gemm(stream, name, false, false, {.m = s.rows, .n = s.in, .k = s.out, .a = dy, .b = w, .mask = mask, .c = dx});
   if (dw != nullptr)
-    gemm(stream, name, true, false, {.m = s.out, .n = s.in, .k = s.rows, .a = dy, .b = x, .mask = mask, .beta = 1.0f, .c = dw});
+    gemm(stream, name, true, false, {.m = s.out, .n = s.in, .k = s.rows, .a = dy, .b = x, .mask = mask, .beta = beta, .c = dw});
   if (db != nullptr && s.out > 0) column_sum(stream, name, s.rows, s.out, MaskedGradient{dy, mask, s.out}, true, db);
 }
 

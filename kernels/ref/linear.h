@@ -15,9 +15,10 @@ void linear_forward(Stream&, const LinearShape& z, const T* x, const T* w, const
     }
 }
 
-/// With g = dy where the ReLU let through (else 0): dx = g W, dw += g^T x, db += column sums of g.
+/// With g = dy where the ReLU let through (else 0): dx = g W, dw = beta dw + g^T x, db += column sums of g.
 template <class T>
-void linear_backward(Stream&, const LinearShape& z, const T* x, const T* w, const T* y, const T* dy, T* dx, T* dw, T* db) {
+void linear_backward(Stream&, const LinearShape& z, const T* x, const T* w, const T* y, const T* dy, T* dx, T beta, T* dw,
+                     T* db) {
   const auto g = [&](std::int64_t i, std::int64_t o) {
     return z.activation == Activation::relu && !(y[i * z.out + o] > 0) ? 0.0 : double(dy[i * z.out + o]);
   };
@@ -33,7 +34,7 @@ void linear_backward(Stream&, const LinearShape& z, const T* x, const T* w, cons
       for (std::int64_t k = 0; k < z.in; ++k) {
         double sum = 0;
         for (std::int64_t i = 0; i < z.rows; ++i) sum += g(i, o) * x[i * z.in + k];
-        dw[o * z.in + k] = T(dw[o * z.in + k] + sum);
+        dw[o * z.in + k] = T(beta == 0 ? sum : dw[o * z.in + k] + sum);
       }
   if (db != nullptr)
     for (std::int64_t o = 0; o < z.out; ++o) {

@@ -3,7 +3,7 @@
 //   forward   y^T (out, batch) = W (out, in) * x^T (in, batch): x is transposed once into panels of 4 vectors of batch rows, the
 //             weights are read in place, one broadcast after the other; a block of y^T is transposed back from the L1 cache.
 //   dx        (batch, in) = g (batch, out) * W (out, in), with vectors along W's rows as they are.
-//   dw        (out, in) += g^T (out, batch) * x (batch, in), with vectors along x's rows, copied into panels once.
+//   dw        (out, in) = beta dw + g^T (out, batch) * x (batch, in), with vectors along x's rows, copied into panels once.
 //
 // In a training step the weights come from memory, not from a cache; so the tiles ask for the next tile's weights as they go.
 //
@@ -234,10 +234,10 @@ void sparse_input_gradient(const LinearShape& z, std::int64_t columns, const flo
   }
 }
 
-/// dw's rows [begin, end) += g^T (rows of it, batch) x (batch, in), x in panels. A tile's rows are finished from left to right,
-/// so that dw, which is far larger than the caches, is read and written as it lies in memory.
+/// dw's rows [begin, end) = start + g^T (rows of it, batch) x (batch, in), x in panels. A tile's rows are finished from left to
+/// right, so that dw, which is far larger than the caches, is read and written as it lies in memory.
 void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end, const float* transposed, const float* x_panels,
-                     float* dw) {
+                     Start start, float* dw) {
   constexpr std::int64_t height = tallest(widest);
   for (std::int64_t o = begin; o < end; o += height)
     for (std::int64_t i = 0; i < z.in; i += sparse_width) {
@@ -253,7 +253,7 @@ void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end,
                 round_up(columns, lanes),
                 dw + o * z.in + i,
                 z.in,
-                Start::result};
+                start};
       if (i + 2 * panel <= z.in) p.c_ahead = panel;
       multiply(p, std::min(height, end - o), columns);
     }
@@ -261,7 +261,7 @@ void weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end,
 
 /// The same for one panel of x, where g is sparse; words: of g^T, (out, rows / 64).
 void sparse_weight_gradient(const LinearShape& z, std::int64_t begin, std::int64_t end, std::int64_t columns,
-                            const float* transposed, const std::uint64_t* words, const float* x_panel, float* dw) {
+                            const float* transposed, const std::uint64_t* words, const float* x_panel, Start start, float* dw) {
   const std::int64_t blocks = divide_up(z.rows, word), width = round_up(columns, lanes);
   for (std::int64_t r = 0; r < blocks; ++r) {
     SparseProduct p{end - begin,
@@ -271,7 +271,8 @@ void sparse_weight_gradient(const LinearShape& z, std::int64_t begin, std::int64
                     blocks,
                     x_panel + r * word * width,
                     dw + begin * z.in,
-                    z.in};
+                    z.in,
+                    r == 0 ? start : Start::result};
     p.c_ahead = 4;
     multiply_sparse(p, columns);
   }
@@ -312,7 +313,7 @@ struct Gradient {
 };
 
 void backward(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* y, const float* dy, float* dx,
-              float* dw, float* db) {
+              float beta, float* dw, float* db) {
   ThreadTeam& team = stream.threads();
   const bool relu = z.activation == Activation::relu, marked = relu && z.rows >= 4 * few_rows && z.out >= word;
   const std::int64_t blocks = divide_up(z.out, word), row_blocks = divide_up(z.rows, word),
@@ -338,6 +339,7 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
       copy_block(x + column, z.in, z.rows, std::min(sparse_width, z.in - column), at.x_panels + column * z.rows);
   });
   const bool sparse = marked && is_sparse(std::accumulate(counts, counts + blocks, std::int64_t{0}), z.rows * z.out);
+  const Start start = beta == 0 ? Start::zero : Start::result;
   // Tasks of both gradients in one region, so that no thread idles between the two.
   const std::int64_t width = sparse ? sparse_width : panel, height = sparse ? sparse_rows : out_block,
                      dw_panels = sparse ? x_panels : 1, dx_tasks = dx != nullptr ? divide_up(z.in, width) : 0,
@@ -351,10 +353,10 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
     else if (task < dx_tasks)
       input_gradient(z, columns, at.g, w + column, dx + column);
     else if (sparse)
-      sparse_weight_gradient(z, begin, end, columns, at.transposed, at.transposed_words, at.x_panels + column * z.rows,
+      sparse_weight_gradient(z, begin, end, columns, at.transposed, at.transposed_words, at.x_panels + column * z.rows, start,
                              dw + column);
     else
-      weight_gradient(z, begin, end, at.transposed, at.x_panels, dw);
+      weight_gradient(z, begin, end, at.transposed, at.x_panels, start, dw);
   });
 }
 

@@ -36,8 +36,8 @@ void forward(Stream& stream, const LinearShape& s, const float* x, const float* 
 }
 
 void backward(Stream& stream, const LinearShape& s, const float* x, const float* w, const float* y, const float* dy, float* dx,
-              float* dw, float* db) {
-  faster(cublaslt_backward, s).backward(stream, s, x, w, y, dy, dx, dw, db);
+              float beta, float* dw, float* db) {
+  faster(cublaslt_backward, s).backward(stream, s, x, w, y, dy, dx, beta, dw, db);
 }
 
 }  // namespace

@@ -160,8 +160,8 @@ void forward(Stream& stream, const LinearShape& s, const float* x, const float* 
 }
 
 void backward(Stream& stream, const LinearShape& s, const float* x, const float* w, const float* y, const float* dy, float* dx,
-              float* dw, float* db) {
-  if (s.rows * s.out * s.in == 0) return hand_written<LinearKernels>().backward(stream, s, x, w, y, dy, dx, dw, db);
+              float beta, float* dw, float* db) {
+  if (s.rows * s.out * s.in == 0) return hand_written<LinearKernels>().backward(stream, s, x, w, y, dy, dx, beta, dw, db);
   const auto what = describer("backward", s);
   CublasLt& lib = cublas_lt(stream, what);
   const std::int64_t n = s.rows * s.out;
@@ -183,7 +183,7 @@ void backward(Stream& stream, const LinearShape& s, const float* x, const float*
   if (dx != nullptr)
     multiply(stream, lib, {.shape = {s.rows, s.in, s.out, false, false}, .a = g, .b = w, .beta = 0, .c = dx}, workspace, what);
   if (dw != nullptr)
-    multiply(stream, lib, {.shape = {s.out, s.in, s.rows, true, false}, .a = g, .b = x, .beta = 1, .c = dw}, workspace, what);
+    multiply(stream, lib, {.shape = {s.out, s.in, s.rows, true, false}, .a = g, .b = x, .beta = beta, .c = dw}, workspace, what);
   if (db != nullptr) {
     hand_written<BinaryKernels>().backward(stream, Binary::add, {s.rows, s.out, 1}, nullptr, nullptr, g, nullptr, bias_sum);
     hand_written<ScaleKernels>().forward(stream, s.out, 1.0f, bias_sum, 1.0f, db);

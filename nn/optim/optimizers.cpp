@@ -2,26 +2,24 @@
 
 namespace retort::nn {
 
-Adam::Adam(Context& context, const ParameterArena& arena, const AdamHyper& hyper)
-    : hyper_(hyper), parameters_(arena.parameters()), gradients_(arena.gradients()) {
-  check(gradients_.defined(), "Adam: the arena has no gradients");
-  m_ = Tensor::zeros(context, parameters_.shape());
-  v_ = Tensor::zeros(context, parameters_.shape());
+Adam::Adam(Context& context, const ParameterArena& arena, const AdamHyper& hyper) : hyper_(hyper), arena_(arena) {
+  check(arena_.gradients().defined(), "Adam: the arena has no gradients");
+  m_ = Tensor::zeros(context, arena_.parameters().shape());
+  v_ = Tensor::zeros(context, arena_.parameters().shape());
   steps_ = Tensor::zeros(context, Shape{}, DType::i32);
 }
 
 void Adam::step(const ParameterArena* teacher) {
-  ops::adam_ema_(hyper_, steps_, parameters_, gradients_, m_, v_, teacher ? teacher->parameters() : Tensor());
+  ops::adam_ema_(hyper_, steps_, arena_.parameters(), arena_.gradients(), m_, v_, teacher ? teacher->parameters() : Tensor());
 }
 
-Sgd::Sgd(Context& context, const ParameterArena& arena, const SgdHyper& hyper)
-    : hyper_(hyper), parameters_(arena.parameters()), gradients_(arena.gradients()) {
-  check(gradients_.defined(), "Sgd: the arena has no gradients");
-  if (hyper.momentum != 0.0f) velocity_ = Tensor::zeros(context, parameters_.shape());
+Sgd::Sgd(Context& context, const ParameterArena& arena, const SgdHyper& hyper) : hyper_(hyper), arena_(arena) {
+  check(arena_.gradients().defined(), "Sgd: the arena has no gradients");
+  if (hyper.momentum != 0.0f) velocity_ = Tensor::zeros(context, arena_.parameters().shape());
   steps_ = Tensor::zeros(context, Shape{}, DType::i32);
 }
 
-void Sgd::step() { ops::sgd_(hyper_, steps_, parameters_, gradients_, velocity_); }
+void Sgd::step() { ops::sgd_(hyper_, steps_, arena_.parameters(), arena_.gradients(), velocity_); }
 
 void ema_buffers(const ParameterArena& student, const ParameterArena& teacher, float beta, EmaBuffers how) {
   if (!student.buffers().defined() || how == EmaBuffers::frozen) return;

@@ -22,7 +22,8 @@ class Adam {
 
  private:
   AdamHyper hyper_;
-  Tensor parameters_, gradients_, m_, v_, steps_;
+  ParameterArena arena_;  ///< handles
+  Tensor m_, v_, steps_;
 };
 
 /// torch.optim.SGD with momentum (dampening 0, no Nesterov).
@@ -35,7 +36,8 @@ class Sgd {
 
  private:
   SgdHyper hyper_;
-  Tensor parameters_, gradients_, velocity_, steps_;
+  ParameterArena arena_;
+  Tensor velocity_, steps_;
 };
 
 /// How a teacher's running statistics follow the student's: averaged like the weights, copied, or not at all, which leaves them
