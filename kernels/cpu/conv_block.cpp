@@ -4,6 +4,7 @@
 
 #include "retort/kernels/cpu/eigen.h"
 #include "retort/kernels/cpu/gemm.h"
+#include "retort/kernels/cpu/max_pool_plane.h"
 #include "retort/kernels/cpu/register.h"
 #include "retort/kernels/thread_team.h"
 
@@ -34,22 +35,23 @@ void spread(const ConvBlockShape& z, const float* x, const Strip& at, float* col
             const std::int64_t ih = (at.row * z.pool_stride_h + q) * conv.stride_h - conv.pad_h + r;
             const float* from = x + (n * conv.c + c) * plane + ih * conv.w;
             const bool outside = ih < 0 || ih >= conv.h;
-            for (std::int64_t i = 0, iw = s - conv.pad_w; i < ow; ++i, iw += conv.stride_w)
-              columns[i] = outside || iw < 0 || iw >= conv.w ? 0.0f : from[iw];
+            std::int64_t i = 0, iw = s - conv.pad_w;
+            if (!outside && conv.stride_w == 1 && iw >= 0 && iw + ow <= conv.w)
+              std::copy(from + iw, from + iw + ow, columns);
+            else
+              for (; i < ow; ++i, iw += conv.stride_w) columns[i] = outside || iw < 0 || iw >= conv.w ? 0.0f : from[iw];
           }
 }
 
-/// relu(scale * v + shift) and the maximum over the windows of one row; rows: pool_h of them, OW apart.
-void pool(const ConvBlockShape& z, const float* rows, float scale, float shift, float* y) {
-  for (std::int64_t i = 0; i < z.ow(); ++i) {
-    float best = 0.0f;
-    for (std::int64_t q = 0; q < z.pool_h; ++q)
-      for (std::int64_t s = 0; s < z.pool_w; ++s) {
-        const float value = scale * rows[q * z.conv.ow() + i * z.pool_stride_w + s] + shift;
-        if (value > best || value != value) best = value;
-      }
-    y[i] = best;
+/// relu(scale * v + shift), in place, and the maximum over the windows of one row; rows: pool_h of them, OW apart.
+void pool(const ConvBlockShape& z, float* rows, float scale, float shift, float* y) {
+  const MaxPool2dShape windows{1, 1, z.pool_h, z.conv.ow(), z.pool_h, z.pool_w, z.pool_h, z.pool_stride_w};
+  const std::int64_t n = z.pool_h * z.conv.ow();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float value = scale * rows[i] + shift;
+    rows[i] = value < 0 ? 0.0f : value;  // NaN stays NaN
   }
+  plane_function<false>(windows)(windows, rows, y, nullptr);
 }
 
 void forward(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
