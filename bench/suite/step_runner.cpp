@@ -38,7 +38,7 @@ StepRunner::StepRunner(Context& context, const StepSpec& spec)
       confusion2_(Tensor::zeros(context, {3, 3}, DType::i32)),
       order_(window_count),
       graph_(context, spec.graph) {
-  check<InputError>(spec.batch >= 2 && spec.batch <= window_count, "--batch {}: between 2 and {}", spec.batch, window_count);
+  check<InputError>(spec.batch >= 1 && spec.batch <= window_count, "--batch {}: between 1 and {}", spec.batch, window_count);
   std::iota(order_.begin(), order_.end(), 0);
 }
 
