@@ -10,7 +10,7 @@ namespace retort::nn {
 /// model.forward under NoGrad; windows: (N, 1, axes, length). On the CPU many windows are taken in pieces whose planes stay in
 /// the L2 cache from layer to layer, which changes numbers by rounding at most.
 inline Logits predict(const TwoTaskModel& model, const Tensor& windows) {
-  constexpr std::int64_t piece = 64;
+  constexpr std::int64_t piece = 128;
   Context& context = windows.context();
   const NoGrad no_grad(context);
   const std::int64_t count = windows.shape()[0];

@@ -3,10 +3,16 @@
 //
 //   bench_infer_infer --batch 1 --threads 1 --peer "/usr/bin/python3 bench/peers/torch_infer.py"
 //
+// By default the weights are random and the windows noise; --weights and --data take those of a run. Ours is faster with trained
+// weights, for its products skip the zeros behind a ReLU; PyTorch's time does not depend on them.
+//
 // It first compares the fused path with the layers one by one and refuses to time a wrong result.
 #include "retort/bench/suite/peer.h"
 #include "retort/core/random.h"
 #include "retort/core/version.h"
+#include "retort/data/prepared.h"
+#include "retort/distill/batches.h"
+#include "retort/distill/weights.h"
 #include "retort/kernels/registry.h"
 #include "retort/nn/predict.h"
 
@@ -23,7 +29,7 @@ namespace {
 using namespace retort;
 
 struct Options {
-  std::string form = "mtl-net", impl, peer, json;
+  std::string form = "mtl-net", weights, data, impl, peer, json;
   int batch = 1, calls = 200, threads = 1, rounds = 3;
 };
 
@@ -32,6 +38,31 @@ Tensor noise(Context& context, std::int64_t windows) {
   Random random(1);
   for (float& value : values) value = static_cast<float>(random.normal());
   return Tensor::from(context, {windows, 1, 3, 100}, values);
+}
+
+/// What is timed: a model, and windows for it.
+struct Subject {
+  std::unique_ptr<nn::TwoTaskModel> model;
+  Tensor windows;
+};
+
+Subject random_subject(Context& context, const Options& o) {
+  Subject subject{nn::make_model(context, {o.form, Shape{1, 3, 100}, {12, 3}, 0}), noise(context, o.batch)};
+  subject.model->eval();
+  return subject;
+}
+
+/// Trained weights, and windows from all over the file.
+Subject trained_subject(Context& context, Options& o) {
+  LoadedModel loaded = load_weights(context, o.weights);
+  o.form = loaded.info.arch;
+  const WindowSet windows = load_prepared(o.data);
+  check<InputError>(windows.count() >= o.batch, "--batch {}: {} has {} windows", o.batch, o.data, windows.count());
+  std::vector<std::int32_t> rows(static_cast<std::size_t>(o.batch));
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) * windows.count() / o.batch);
+  const DeviceData data(context, windows, o.batch);
+  return {std::move(loaded.model), data.gather(rows).windows.clone()};
 }
 
 void check_result(const nn::TwoTaskModel& model, const Tensor& windows) {
@@ -56,12 +87,11 @@ std::vector<double> time_calls(const nn::TwoTaskModel& model, const Tensor& wind
   return ms;
 }
 
-int run(const Options& o) {
+int run(Options o) {
   Context context(Device::cpu, o.threads);
   if (!o.impl.empty()) use_implementation("*", Device::cpu, o.impl);
-  const auto model = nn::make_model(context, {o.form, Shape{1, 3, 100}, {12, 3}, 0});
-  model->eval();
-  const Tensor windows = noise(context, o.batch);
+  check<InputError>(o.weights.empty() == o.data.empty(), "give both --weights and --data, or neither");
+  const auto [model, windows] = o.weights.empty() ? random_subject(context, o) : trained_subject(context, o);
   check_result(*model, windows);
 
   bench::Peer peer(o.peer.empty() ? ""
@@ -84,6 +114,7 @@ int run(const Options& o) {
                  {"machine", describe(Device::cpu)},
                  {"compiler", compiler()},
                  {"impl", o.impl},
+                 {"trained", !o.weights.empty()},
                  {"calls", ours.size()},
                  {"infer_median_ms", mine.median},
                  {"infer_min_ms", mine.fastest},
@@ -100,6 +131,9 @@ int main(int argc, char** argv) {
   CLI::App app{"Prediction, timed; with --peer beside PyTorch's, taking turns"};
   app.option_defaults()->always_capture_default();
   app.add_option("--form", o.form, "Model");
+  app.add_option("--weights", o.weights,
+                 "Weights of a run instead of random ones, e.g. RUN_DIR/best.safetensors; then also --data");
+  app.add_option("--data", o.data, "Prepared file whose windows are predicted");
   app.add_option("--batch", o.batch, "Windows a call");
   app.add_option("--calls", o.calls, "Timed calls a round");
   app.add_option("--rounds", o.rounds, "Turns");
