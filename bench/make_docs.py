@@ -64,12 +64,12 @@ def steps(pattern):
 
 def predictions(pattern):
     rows = []
-    for _, r in sorted(read(pattern), key=lambda item: (item[1]["form"], item[1]["batch"], item[1]["threads"])):
+    for _, r in sorted(read(pattern), key=lambda item: (item[1].get("trained", False), item[1]["form"], item[1]["batch"], item[1]["threads"])):
         p = r["peer"]
-        rows.append([r["form"], str(r["batch"]), str(r["threads"]), "%.3f (%.3f–%.3f)" % (r["infer_median_ms"], r["infer_min_ms"], r["infer_p90_ms"]),
+        rows.append([r["form"], "trained" if r.get("trained") else "random", str(r["batch"]), str(r["threads"]), "%.3f (%.3f–%.3f)" % (r["infer_median_ms"], r["infer_min_ms"], r["infer_p90_ms"]),
                      "%s, %s" % (p["torch"].split("+")[0], p["how"]), "%.3f (%.3f)" % (r["peer_median_ms"], r["peer_min_ms"]),
                      "**%.2f** (%.2f)" % (r["peer_median_ms"] / r["infer_median_ms"], r["peer_min_ms"] / r["infer_min_ms"])])
-    return table(["form", "batch", "threads", "ours, ms", "PyTorch", "PyTorch, ms", "ratio of medians (minima)"], rows)
+    return table(["form", "weights", "batch", "threads", "ours, ms", "PyTorch", "PyTorch, ms", "ratio of medians (minima)"], rows)
 
 
 def roof(pattern):
@@ -81,6 +81,9 @@ def roof(pattern):
 def kernels(pattern):
     """A line an op, a column an implementation: median microseconds and the share of the roof."""
     found = read(pattern)[0][1]["results"]
+    for r in found:
+        if "error" in r:
+            sys.exit("make_docs: %s: %s/%s: %s; mend it and measure again" % (pattern, r["name"], r["impl"], r["error"]))
     columns = [name for name in ("simd", "eigen", "openblas", "onednn") if any(r["impl"] == name for r in found)]
     times = {(r["name"], r["impl"]): r for r in found}
     rows = []
@@ -88,7 +91,7 @@ def kernels(pattern):
         row = [name]
         for column in columns:
             r = times.get((name, column))
-            row.append("–" if r is None else r["error"] if "error" in r else "%.1f (%.0f %%)" % (r["median_us"], 100 * r["of_roof"]))
+            row.append("–" if r is None else "%.1f (%.0f %%)" % (r["median_us"], 100 * r["of_roof"]))
         rows.append(row)
     return table(["op, µs (of the roof)"] + columns, rows)
 
@@ -122,7 +125,20 @@ def loader(pattern):
                   "mapped pages, MB"], rows)
 
 
-TABLES = {f.__name__: f for f in (machine, steps, predictions, roof, kernels, step_roof, scaling, loader)}
+def parsing(pattern):
+    """Of Google Benchmark's JSON, whose names end in /real_time where the clock of the wall was used."""
+    rows = []
+    for _, r in read(pattern):
+        for b in sorted(r["benchmarks"], key=lambda b: (b["family_index"], b["per_family_instance_index"])):
+            if b["aggregate_name"] != "median":
+                continue
+            clock = "wall" if b["run_name"].endswith("/real_time") else "CPU"
+            items = "%.1f million" % (b["items_per_second"] * 1e-6) if "items_per_second" in b else "–"
+            rows.append([b["run_name"].replace("/real_time", ""), clock, "%.0f" % (b["bytes_per_second"] * 1e-6), items])
+    return table(["what", "clock", "MB a second", "lines or windows a second"], rows)
+
+
+TABLES = {f.__name__: f for f in (machine, steps, predictions, roof, kernels, step_roof, scaling, loader, parsing)}
 
 
 def page():

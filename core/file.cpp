@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -133,6 +135,39 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+namespace {
+
+/// The whole pages that hold these bytes.
+std::span<std::byte> pages(std::span<const std::byte> bytes) {
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()), first = begin / page * page;
+  const auto end = (begin + bytes.size() + page - 1) / page * page;
+  return {reinterpret_cast<std::byte*>(first), end - first};
+}
+
+}  // namespace
+
+bool in_memory(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return true;
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::array<unsigned char, 4096> present{};
+  for (std::span<std::byte> rest = pages(bytes); !rest.empty();) {
+    const std::size_t size = std::min(rest.size(), present.size() * page), count = size / page;
+    if (::mincore(rest.data(), size, present.data()) != 0) return true;
+    if (!std::all_of(present.begin(), present.begin() + static_cast<std::ptrdiff_t>(count),
+                     [](unsigned char p) { return p & 1; }))
+      return false;
+    rest = rest.subspan(size);
+  }
+  return true;
+}
+
+void read_ahead(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const std::span<std::byte> whole = pages(bytes);
+  ::madvise(whole.data(), whole.size(), MADV_WILLNEED);
 }
 
 }  // namespace retort

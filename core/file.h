@@ -10,8 +10,8 @@
 
 namespace retort {
 
-/// Writes `content` to a temporary name beside `path`, fsyncs, renames, fsyncs the directory. Throws InputError naming the path and
-/// the system's reason; then nothing is left behind and an earlier file at `path` is as it was.
+/// Writes `content` to a temporary name beside `path`, fsyncs, renames, fsyncs the directory. Throws InputError naming the path
+/// and the system's reason; then nothing is left behind and an earlier file at `path` is as it was.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// The same with pieces, so that a large file needs no copy in memory.
@@ -34,5 +34,13 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Whether all pages under these bytes are in memory, so that reading them does not wait for a disk. True where the system cannot
+/// say.
+bool in_memory(std::span<const std::byte> bytes);
+
+/// Asks the system to read the pages under these bytes of a mapped file into memory, and does not wait for it. Only a request: it
+/// may do nothing, and never fails.
+void read_ahead(std::span<const std::byte> bytes);
 
 }  // namespace retort

@@ -84,8 +84,9 @@ std::vector<Part> parse_files(const Search& search, const ReadOptions& options, 
         const File& file = search.files[i];
         const MappedFile map(file.path);
         check<InputError>(!map.bytes().empty(), "{}: the file is empty", file.path.string());
+        read_ahead(map.bytes());
         parse(file, map.text(), parts[i]);
-        parts[i].source = {file.name, map.bytes().size(), options.hashes ? sha256_of_file(file.path) : std::string()};
+        parts[i].source = {file.name, map.bytes().size(), options.hashes ? sha256_of_text(map.text()) : std::string()};
       } catch (...) {
         errors[i] = std::current_exception();
         stop = true;

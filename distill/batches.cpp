@@ -8,7 +8,7 @@
 namespace retort {
 
 DeviceData::DeviceData(Context& context, const WindowSet& windows, std::int64_t max_batch)
-    : window_shape_{1, 3, windows.info.options.length} {
+    : windows_(windows), window_shape_{1, 3, windows.info.options.length} {
   const std::int64_t n = windows.count();
   rows_ = {Tensor::borrow(context, {n, window_shape_[0], window_shape_[1], window_shape_[2]}, windows.windows),
            Tensor::borrow(context, {n}, windows.task1), Tensor::borrow(context, {n}, windows.task2)};
@@ -21,6 +21,10 @@ Batch DeviceData::gather(std::span<const std::int32_t> indices) const {
   const Tensor index = index_.alias(0, {static_cast<std::int64_t>(indices.size())});
   index.copy_from_host(indices);
   return {ops::gather(rows_.rows, index), ops::gather(rows_.labels1, index), ops::gather(rows_.labels2, index)};
+}
+
+ReadAhead DeviceData::read_ahead(std::span<const std::int32_t> order) const {
+  return {windows_, context().device() == Device::cpu ? order : std::span<const std::int32_t>()};
 }
 
 BatchFeed::BatchFeed(const DeviceData& data, std::int64_t windows, std::int64_t batch) : data_(data) {
@@ -55,7 +59,9 @@ Measured evaluate(nn::TwoTaskModel& model, const DeviceData& data, std::span<con
   const auto batch_size = [&](std::int64_t begin) { return std::min(windows - begin, data.max_batch()); };
   BatchFeed feed(data, windows, data.max_batch());
   feed.start(indices);
+  ReadAhead ahead = data.read_ahead(indices);
   for (std::int64_t begin = 0; begin < windows; begin += batch_size(begin)) {
+    ahead.advance(begin);
     const Batch batch = feed.next(batch_size(begin));
     const nn::Logits z = nn::predict(model, batch.windows);
     ops::count_confusion(z.task1, batch.labels1, confusion1);

@@ -1,7 +1,7 @@
 // A data set where the kernels are, batches picked out of it by index, and a model measured on a part of it.
 #pragma once
 
-#include "retort/data/windowing.h"
+#include "retort/data/read_ahead.h"
 #include "retort/distill/method.h"
 #include "retort/distill/metrics.h"
 
@@ -18,6 +18,9 @@ class DeviceData {
   /// The windows and labels with these indices; at most max_batch.
   Batch gather(std::span<const std::int32_t> indices) const;
 
+  /// For windows that will be taken in this order; does nothing on a GPU, which has them all. `order` must outlive it.
+  ReadAhead read_ahead(std::span<const std::int32_t> order) const;
+
   const ops::LabelledRows& rows() const { return rows_; }  ///< all of them
 
   const Shape& window_shape() const { return window_shape_; }  ///< (1, axes, length)
@@ -25,6 +28,7 @@ class DeviceData {
   Context& context() const { return rows_.rows.context(); }
 
  private:
+  const WindowSet& windows_;
   Shape window_shape_;
   ops::LabelledRows rows_;
   Tensor index_;

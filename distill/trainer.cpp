@@ -130,7 +130,9 @@ Trainer::End Trainer::train_epoch(const std::atomic<bool>& stop) {
   published_ = loader_->batches_given();
   published_at_ = now();
   if (!graph_) graph_.emplace(context_, use_graph);
+  ReadAhead ahead = data_.read_ahead(loader_->order());
   while (!out_of_steps()) {
+    ahead.advance(loader_->cursor().position);
     const auto rows = static_cast<std::int64_t>(loader_->next().size());
     if (rows == 0) break;
     train_step(rows);

@@ -2,12 +2,21 @@
 
 #include "catch.h"
 #include "retort/core/error.h"
+#include "retort/core/file.h"
 #include "retort/core/random.h"
+#include "retort/data/prepared.h"
+#include "retort/data/read_ahead.h"
 #include "temp_directory.h"
+#include "toy_windows.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <random>
+#include <thread>
 
 using namespace retort;
 using namespace retort_test;
@@ -101,4 +110,58 @@ TEST_CASE("the random numbers are splitmix64's and evenly spread") {
   for (const int h : hits) CHECK(std::abs(h - 10000) < 500);  // five standard deviations
   CHECK(std::abs(sum / 70000) < 0.02);
   CHECK(std::abs(squares / 70000 - 1) < 0.03);
+}
+
+namespace {
+
+/// Takes the file's pages out of the system's memory, as far as the file system lets it.
+void forget(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY);
+  REQUIRE(fd >= 0);
+  ::fsync(fd);
+  ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(fd);
+}
+
+}  // namespace
+
+TEST_CASE("windows in memory are not asked for") {
+  const WindowSet windows = toy_windows(200, 1);
+  const auto order = numbers(200);
+  ReadAhead ahead(windows, order);
+  CHECK(ahead.asked() == 200);
+  ahead.advance(64);
+  CHECK(ahead.asked() == 200);
+}
+
+TEST_CASE("windows on the disk are asked for before their turn, a bounded number of them") {
+  const TempDirectory directory;
+  const std::filesystem::path path = directory / "windows.safetensors";
+  save_prepared(path, toy_windows(6000, 2));
+  forget(path);
+  const WindowSet windows = load_prepared(path);
+  if (in_memory(std::as_bytes(windows.windows))) {
+    WARN("this file system keeps its files in memory (" << path << ")");
+    return;
+  }
+  std::vector<std::int32_t> order = numbers(6000);
+  std::shuffle(order.begin(), order.end(), std::mt19937(std::random_device()()));
+  ReadAhead ahead(windows, order);
+  CHECK(ahead.asked() == 0);
+  ahead.advance(0);
+  CHECK(ahead.asked() == ReadAhead::distance);
+  ahead.advance(64);
+  CHECK(ahead.asked() == ReadAhead::distance + 64);
+
+  const auto arrived = [&](std::int64_t i) {
+    return in_memory(std::as_bytes(windows.window(order[static_cast<std::size_t>(i)])));
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::int64_t count = 0;
+  while (count < ahead.asked() && std::chrono::steady_clock::now() < deadline)
+    arrived(count) ? static_cast<void>(++count) : std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(count == ahead.asked());
+
+  ahead.advance(6000);  // past the end there is nothing to ask for
+  CHECK(ahead.asked() == 6000);
 }

@@ -26,6 +26,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 namespace {
 
@@ -114,11 +115,17 @@ Json train(const Options& o, const WindowSet& windows, Loader& loader) {
   TrainingState state(context, default_config("strict", "smooth-distill"), {o.form, Shape{1, 3, 100}, {12, 3}, 0},
                       "smooth-distill");
   std::vector<double> gathers, steps;
+  std::optional<ReadAhead> ahead(data.read_ahead(loader.order()));
   for (int i = 0; i < o.steps; ++i) {
-    auto indices = loader.next();
-    if (static_cast<int>(indices.size()) < o.batch) loader.start_epoch(loader.cursor().epoch + 1), indices = loader.next();
+    if (loader.size() - loader.cursor().position < o.batch) {
+      loader.start_epoch(loader.cursor().epoch + 1);
+      ahead.emplace(data.read_ahead(loader.order()));
+    }
     Batch batch;
-    gathers.push_back(timed([&] { batch = data.gather(indices); }));
+    gathers.push_back(timed([&] {
+      ahead->advance(loader.cursor().position);
+      batch = data.gather(loader.next());
+    }));
     steps.push_back(timed([&] { state.step(batch), context.synchronize(); }));
   }
   const bench::Stats gather = bench::stats(gathers);

@@ -25,7 +25,7 @@ void add_linear(std::vector<OpBench>& table, const LinearShape& z, const Twins& 
                         {zeros(z.rows * z.out)}};
         },
         [shape](const auto& k, Stream& s, DeviceArrays& a) { k.forward(s, shape, a.in[0], a.in[1], a.in[2], a.out[0]); }));
-    if (twins.linear && !half) table.back().twins = twins.linear(z, Pass::forward);
+    if (twins.linear && !half) table.back().twins = twins.linear(shape, Pass::forward);
     table.push_back(op_bench<LinearKernels>(
         name + (half ? "/backward_half" : "/backward"), 2 * flops, 3 * weights + 2 * rows,
         [z](Draw& d) {
@@ -36,7 +36,7 @@ void add_linear(std::vector<OpBench>& table, const LinearShape& z, const Twins& 
         [shape](const auto& k, Stream& s, DeviceArrays& a) {
           k.backward(s, shape, a.in[0], a.in[1], a.in[2], a.in[3], a.out[0], 1, a.out[1], a.out[2]);
         }));
-    if (twins.linear && !half) table.back().twins = twins.linear(z, Pass::backward);
+    if (twins.linear && !half) table.back().twins = twins.linear(shape, Pass::backward);
   }
 }
 

@@ -1,5 +1,6 @@
 // Maps, reductions, losses, optimisers, copies.
 #include "retort/bench/suite/op_bench.h"
+#include "retort/kernels/batch.h"
 #include "retort/kernels/confusion.h"
 #include "retort/kernels/copy.h"
 #include "retort/kernels/dropout.h"
@@ -177,6 +178,19 @@ void add_copies(std::vector<OpBench>& table, std::int64_t batch) {
         return Arrays{{}, {}, {d.labels(batch, windows), d.labels(windows, classes1)}, {Ints(static_cast<std::size_t>(batch))}};
       },
       [batch](const auto& k, Stream& s, DeviceArrays& a) { k.gather_labels(s, batch, a.ints[0], a.ints[1], a.int_out[0]); }));
+  const BatchShape shape{batch, window, batch};
+  table.push_back(op_bench<BatchKernels>(
+      fmt::format("batch_{}x{}/gather", batch, window), 0, 2 * floats(batch * (window + 2)),
+      [batch](Draw& d) {
+        Ints classes = d.labels(windows, classes1), positions = d.labels(windows, classes2);
+        return Arrays{{Floats(windows * window, 1.5f)},
+                      {zeros(batch * window)},
+                      {d.labels(2 * batch, windows), {1}, std::move(classes), std::move(positions)},
+                      {Ints(static_cast<std::size_t>(batch)), Ints(static_cast<std::size_t>(batch))}};
+      },
+      [shape](const auto& k, Stream& s, DeviceArrays& a) {
+        k.gather(s, shape, a.ints[0], a.ints[1], a.in[0], a.ints[2], a.ints[3], a.out[0], a.int_out[0], a.int_out[1]);
+      }));
   table.push_back(op_bench<CopyKernels>(
       fmt::format("strided_{}x{}", batch, features), 0, 2 * floats(batch * features),
       [batch](Draw& d) {
