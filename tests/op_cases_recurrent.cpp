@@ -134,9 +134,10 @@ OpCase permute(const std::array<std::int64_t, 3>& x, const std::array<int, 3>& o
 }  // namespace
 
 void add_recurrent_cases(std::vector<OpCase>& table) {
-  const RecurrentShape shapes[] = {{1, 1, 1, 1},      {3, 2, 3, 5},   {5, 3, 7, 4},   {2, 9, 4, 33},  {4, 13, 2, 16},
-                                   {7, 19, 31, 20},   {25, 5, 6, 9},  {3, 65, 9, 17}, {2, 3, 70, 66}, {3, 17, 3, 128},
-                                   {2, 33, 128, 128}, {3, 2, 3, 131}, {2, 135, 3, 5}, {3, 270, 2, 6}};
+  const RecurrentShape shapes[] = {{1, 1, 1, 1},   {3, 2, 3, 5},    {5, 3, 7, 4},      {2, 9, 4, 33},
+                                   {4, 13, 2, 16}, {7, 19, 31, 20}, {25, 5, 6, 9},     {3, 65, 9, 17},
+                                   {2, 3, 70, 66}, {3, 17, 3, 128}, {2, 33, 128, 128}, {3, 2, 3, 131},
+                                   {2, 135, 3, 5}, {3, 270, 2, 6},  {37, 9, 5, 11},    {2, 1040, 2, 3}};
   for (RecurrentShape z : shapes)
     for (const bool reverse : {false, true}) {
       z.reverse = reverse;

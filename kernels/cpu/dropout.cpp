@@ -43,14 +43,15 @@ void uniform_chunk(std::uint64_t seed, std::uint32_t call, std::uint32_t step, s
 template <class Write>
 void for_each_factor(Stream& stream, std::int64_t n, float p, const PhiloxKey& key, Write&& write) {
   const auto step = key.step != nullptr ? static_cast<std::uint32_t>(*key.step) : 0u;
-  const float keep = 1.0f / (1.0f - p);
   static_assert(grain % chunk == 0);
   stream.threads().for_ranges(n, grain / 4, [&](std::int64_t begin, std::int64_t end) {
     float u[chunk];
+    const float limit = p,
+                keep = 1.0f / (1.0f - p);  // of this thread, so that no write can change them and the loop is vectorised
     for (std::int64_t first = begin; first < end; first += chunk) {
       uniform_chunk(key.seed, key.call, step, first, u);
       const std::int64_t count = std::min(chunk, end - first);
-      for (std::int64_t i = 0; i < count; ++i) write(first + i, u[i] >= p ? keep : 0.0f);
+      for (std::int64_t i = 0; i < count; ++i) write(first + i, u[i] >= limit ? keep : 0.0f);
     }
   });
 }

@@ -14,8 +14,10 @@ void register_simd_kernels() {
   simd::register_batch_norm_pool();
   simd::register_conv2d();
   simd::register_conv_block();
+  simd::register_dropout();
   simd::register_linear();
   simd::register_max_pool2d();
+  simd::register_recurrent();
 }
 
 }  // namespace retort

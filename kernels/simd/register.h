@@ -9,8 +9,10 @@ void register_batch_norm();
 void register_batch_norm_pool();
 void register_conv2d();
 void register_conv_block();
+void register_dropout();
 void register_linear();
 void register_max_pool2d();
+void register_recurrent();
 
 template <class Kernels>
 void add(const Kernels& kernels) {

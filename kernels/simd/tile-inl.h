@@ -78,6 +78,8 @@ struct Product {
   /// How far ahead of A's rows, of B and of C, in floats, the lines lie that will be needed next; they are fetched meanwhile (B's
   /// only while the first rows of A are at work, for the others find B in the cache). 0: none.
   std::int64_t a_ahead = 0, b_ahead = 0, c_ahead = 0;
+  /// Not 0: B lies in panels of so many vectors, (outer * inner, panel) one behind the other.
+  std::int64_t panel = 0;
 };
 
 template <int M, int N>
@@ -197,21 +199,25 @@ inline std::int64_t tile_width(std::int64_t vectors) {
   return divide_up(vectors, divide_up(vectors, widest));
 }
 
-/// A product of any size. The columns are cut into tile widths, the rows into tiles as tall as that width allows.
-inline void multiply(const Product& whole, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t vectors = divide_up(columns, lanes), width = tile_width(vectors);
+/// A product of any size. The columns are cut into tile widths, or as B's panels are, the rows into tiles as tall as that width
+/// allows. By value: copying a product that was just written waits for all stores before it, so it is best made in the call.
+inline void multiply(Product p, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t vectors = divide_up(columns, lanes), width = p.panel != 0 ? p.panel : tile_width(vectors);
+  const std::int64_t b_column = p.panel != 0 ? p.outer * p.inner : 1, b_ahead = p.b_ahead;
+  const float *const a = p.a, *const b = p.b, *const from = p.from;
+  float* const c = p.c;
   for (std::int64_t v = 0; v < vectors; v += width) {
     const std::int64_t n = std::min(width, vectors - v), height = tallest(n), used = columns - (v + n - 1) * lanes;
     const std::int64_t last = std::min(used, lanes);
-    Product p = whole;
-    p.b += v * lanes;
-    if (p.start == Start::columns) p.from += v * lanes;
+    p.b = b + v * lanes * b_column;
+    p.b_ahead = b_ahead;
+    if (p.start == Start::columns) p.from = from + v * lanes;
     TileFunction tile = tile_function(height, n);
     for (std::int64_t m = 0; m < rows; m += height) {
       if (rows - m < height) tile = tile_function(rows - m, n);
-      p.a = whole.a + m * p.a_row;
-      p.c = whole.c + m * p.c_row + v * lanes;
-      if (p.start == Start::rows) p.from = whole.from + m;
+      p.a = a + m * p.a_row;
+      p.c = c + m * p.c_row + v * lanes;
+      if (p.start == Start::rows) p.from = from + m;
       tile(p, last);
       p.b_ahead = 0;
     }
