@@ -79,6 +79,20 @@ class Help(Scratch):
         self.assertIn("cpu", text)
         self.assertIn("conv2d", text)
 
+    def test_bench_times_what_the_filter_names(self):
+        if "Google Benchmark" in retort("bench", "--list").stderr:
+            self.skipTest("this build has no Google Benchmark")
+        devices = ["cpu"] + (["cuda_sim"] if "cuda_sim  available" in self.ok("info").stdout else [])
+        for device in devices:
+            out = self.path("bench-%s.json" % device)
+            self.ok("bench", "--device", device, "--filter", "^log_softmax", "--seconds", 0.0001, "--batch", 7, "--json", out)
+            results = json.loads(read(out))["results"]
+            self.assertEqual({r["name"] for r in results}, {"log_softmax_7x12/forward", "log_softmax_7x12/backward"})
+            for r in results:
+                self.assertNotIn("error", r)
+                self.assertGreater(r["median_us"], 0)
+        self.fails("bench", "--filter", "no_such_kernel", says="no_such_kernel")
+
     def test_full_stdout_is_an_error(self):
         with open("/dev/full", "w") as full:
             result = retort("summary", "--json", capture_output=False, stdout=full, stderr=subprocess.PIPE)
