@@ -118,10 +118,10 @@ def loader(pattern):
     rows = []
     for _, r in sorted(read(pattern), key=lambda item: item[1]["results"][0]["windows"]):
         for w in r["results"]:
-            rows.append(["{:,}".format(w["windows"]).replace(",", " ") + (" (busy machine)" if r.get("busy") else ""), "%.0f" % w["file_mb"], "%.3f" % w["open_s"], "%.2f" % w["split_s"],
-                         "%.2f" % w["shuffle_s"], "%.0f" % w["gather_us"], "%.1f" % w["gather_cached_us"], "%.2f" % w["step_cached_ms"],
+            rows.append(["{:,}".format(w["windows"]).replace(",", " "), "%.0f" % w["file_mb"], "%.3f" % w["open_s"], "%.2f" % w["split_s"],
+                         "%.2f" % w["shuffle_s"], "%.2f" % w["ahead_s"], "%.0f" % w["gather_us"], "%.0f" % w["gather_p90_us"], "%.1f" % w["gather_cached_us"], "%.2f" % w["step_cached_ms"],
                          "%.0f" % w["rss_anon_mb"], "%.0f" % w["rss_file_mb"]])
-    return table(["windows", "file, MB", "open, s", "split, s", "shuffle, s", "gather from disk, µs", "from cache, µs", "step, ms", "own memory, MB",
+    return table(["windows", "file, MB", "open, s", "split, s", "shuffle, s", "read ahead, s", "gather from disk, µs", "90 % below", "again, µs", "step, ms", "own memory, MB",
                   "mapped pages, MB"], rows)
 
 

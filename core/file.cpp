@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 namespace retort {
@@ -166,8 +167,16 @@ bool in_memory(std::span<const std::byte> bytes) {
 
 void read_ahead(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
-  const std::span<std::byte> whole = pages(bytes);
-  ::madvise(whole.data(), whole.size(), MADV_WILLNEED);
+  constexpr std::size_t piece = 128 << 10;  // Linux reads no more for one call than its readahead window, by default 128 KB
+  for (std::span<std::byte> rest = pages(bytes); !rest.empty(); rest = rest.subspan(std::min(piece, rest.size())))
+    ::madvise(rest.data(), std::min(piece, rest.size()), MADV_WILLNEED);
+}
+
+std::size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(line.find(':') + 1)) * 1024;
+  return 0;
 }
 
 }  // namespace retort

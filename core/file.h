@@ -39,8 +39,11 @@ class MappedFile {
 /// say.
 bool in_memory(std::span<const std::byte> bytes);
 
-/// Asks the system to read the pages under these bytes of a mapped file into memory, and does not wait for it. Only a request: it
-/// may do nothing, and never fails.
+/// Asks the system to read the pages under these bytes of a mapped file into memory, and does not wait for them (though for its
+/// turn at a busy disk). Only a request: it may do nothing, and never fails.
 void read_ahead(std::span<const std::byte> bytes);
+
+/// Bytes of memory that could be filled without swapping (Linux's MemAvailable); 0 where the system does not say.
+std::size_t available_memory();
 
 }  // namespace retort

@@ -134,10 +134,11 @@ TEST_CASE("windows in memory are not asked for") {
   CHECK(ahead.asked() == 200);
 }
 
-TEST_CASE("windows on the disk are asked for before their turn, a bounded number of them") {
+TEST_CASE("windows on the disk are asked for before their turn: all at once where they fit, else a bounded number of them") {
   const TempDirectory directory;
   const std::filesystem::path path = directory / "windows.safetensors";
   save_prepared(path, toy_windows(6000, 2));
+  const bool fits = GENERATE(true, false);
   forget(path);
   const WindowSet windows = load_prepared(path);
   if (in_memory(std::as_bytes(windows.windows))) {
@@ -146,12 +147,15 @@ TEST_CASE("windows on the disk are asked for before their turn, a bounded number
   }
   std::vector<std::int32_t> order = numbers(6000);
   std::shuffle(order.begin(), order.end(), std::mt19937(std::random_device()()));
-  ReadAhead ahead(windows, order);
-  CHECK(ahead.asked() == 0);
-  ahead.advance(0);
-  CHECK(ahead.asked() == ReadAhead::distance);
-  ahead.advance(64);
-  CHECK(ahead.asked() == ReadAhead::distance + 64);
+  const std::size_t bytes = windows.windows.size_bytes();
+  ReadAhead ahead(windows, order, fits ? bytes : bytes - 1);
+  if (!fits) {
+    CHECK(ahead.asked() == 0);
+    ahead.advance(0);
+    CHECK(ahead.asked() == ReadAhead::distance);
+    ahead.advance(64);
+  }
+  CHECK(ahead.asked() == (fits ? 6000 : ReadAhead::distance + 64));
 
   const auto arrived = [&](std::int64_t i) {
     return in_memory(std::as_bytes(windows.window(order[static_cast<std::size_t>(i)])));

@@ -115,7 +115,8 @@ Json train(const Options& o, const WindowSet& windows, Loader& loader) {
   TrainingState state(context, default_config("strict", "smooth-distill"), {o.form, Shape{1, 3, 100}, {12, 3}, 0},
                       "smooth-distill");
   std::vector<double> gathers, steps;
-  std::optional<ReadAhead> ahead(data.read_ahead(loader.order()));
+  std::optional<ReadAhead> ahead;
+  const double ahead_s = timed([&] { ahead.emplace(data.read_ahead(loader.order())); });
   for (int i = 0; i < o.steps; ++i) {
     if (loader.size() - loader.cursor().position < o.batch) {
       loader.start_epoch(loader.cursor().epoch + 1);
@@ -130,6 +131,7 @@ Json train(const Options& o, const WindowSet& windows, Loader& loader) {
   }
   const bench::Stats gather = bench::stats(gathers);
   return {{"steps", o.steps},
+          {"ahead_s", ahead_s},
           {"gather_us", gather.median * 1e6},
           {"step_ms", bench::stats(steps).median * 1e3},
           {"gather_p90_us", gather.p90 * 1e6},
@@ -161,14 +163,14 @@ Json measure(const Options& o, std::int64_t n) {
 
 int run(const Options& o) {
   Json rows = Json::array();
-  fmt::print("{:>10} {:>8} {:>8} {:>8} {:>9} {:>10} {:>10} {:>9} {:>10} {:>10}\n", "windows", "write s", "open s", "split s",
-             "shuffle s", "gather us", "cached", "step ms", "file MB", "anon MB");
+  fmt::print("{:>10} {:>8} {:>8} {:>8} {:>9} {:>8} {:>10} {:>10} {:>9} {:>10} {:>10}\n", "windows", "write s", "open s",
+             "split s", "shuffle s", "ahead s", "gather us", "cached", "step ms", "file MB", "anon MB");
   for (const std::int64_t n : o.windows) {
     const Json row = rows.emplace_back(measure(o, n));
     const auto number = [&](const char* key) { return row.at(key).get<double>(); };
-    fmt::print("{:>10} {:>8.2f} {:>8.3f} {:>8.3f} {:>9.3f} {:>10.1f} {:>10.1f} {:>9.2f} {:>10.0f} {:>10.0f}\n", n,
-               number("write_s"), number("open_s"), number("split_s"), number("shuffle_s"), number("gather_us"),
-               number("gather_cached_us"), number("step_ms"), number("rss_file_mb"), number("rss_anon_mb"));
+    fmt::print("{:>10} {:>8.2f} {:>8.3f} {:>8.3f} {:>9.3f} {:>8.2f} {:>10.1f} {:>10.1f} {:>9.2f} {:>10.0f} {:>10.0f}\n", n,
+               number("write_s"), number("open_s"), number("split_s"), number("shuffle_s"), number("ahead_s"),
+               number("gather_us"), number("gather_cached_us"), number("step_ms"), number("rss_file_mb"), number("rss_anon_mb"));
     std::fflush(stdout);
   }
   const int threads = o.threads > 0 ? o.threads : ThreadTeam::available();
