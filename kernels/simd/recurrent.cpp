@@ -275,26 +275,31 @@ struct Backward {
   };
   Own own(Arena& arena) const {
     const std::int64_t rows = block_steps * walking;
-    return {arena.take(rows * d_row + lanes), arena.take(rows * inputs_row), arena.take(walking * h), arena.take(walking * h)};
+    return {arena.take(rows * d_row), arena.take(rows * inputs_row), arena.take(walking * h), arena.take(walking * h)};
   }
 
   /// The whole sequence of rows [begin, begin + rows).
-  void walk(std::int64_t begin, std::int64_t rows, const Own& to, float* sums) const {
+  void walk(std::int64_t begin, std::int64_t rows, const Own& to, Start start, float* sums) const {
     std::fill_n(to.dh, rows * h, 0.0f);
     std::fill_n(to.dc, rows * h, 0.0f);
     for (std::int64_t last = z.steps; last > 0; last -= block_steps) {
       const std::int64_t first = std::max<std::int64_t>(0, last - block_steps);
       for (std::int64_t i = last - 1; i >= first; --i) back_step(i, begin, rows, to, to.d + (i - first) * rows * d_row);
       for (std::int64_t i = first; i < last; ++i) copy_inputs(i, begin, rows, to.inputs + (i - first) * rows * inputs_row);
-      add_to_sums((last - first) * rows, to, sums);
+      add_to_sums((last - first) * rows, to, last == z.steps ? start : Start::result, sums);
     }
   }
 
-  /// d of step i, its dx, and what reaches the step before. Meanwhile gates and dy of that step are fetched: they lie far off.
+  /// d of step i, its dx, and what reaches the step before. Meanwhile what that step will read is fetched, for each step's rows
+  /// lie far from the last one's: gates, dy and x during the products, the cells and y, of which a step reads the step before,
+  /// here.
   void back_step(std::int64_t i, std::int64_t begin, std::int64_t rows, const Own& to, float* d) const {
     const Step at = step(z, i, begin);
+    const std::int64_t two_before = i > 1 ? step(z, i - 1, begin).before : -1;
     for (std::int64_t m = 0; m < rows; ++m) {
       const std::int64_t row = (at.now + m) * h;
+      if (two_before >= 0) fetch(states + (two_before + m) * h, h);
+      if (two_before >= 0 && states != y) fetch(y + (two_before + m) * h, h);
       Cell::gradient(h, gates + 4 * row, states + row, i > 0 ? states + (at.before + m) * h : nullptr, dy + row, to.dh + m * h,
                      to.dc + m * h, d + m * d_row);
     }
@@ -303,7 +308,13 @@ struct Backward {
       multiply(product(depth, d + first_block * h, d_row, hh, to.dh, h, first_block == 0 ? Start::zero : Start::result, nullptr,
                        distance(d + first_block * h, gates + at.before * 4 * h), distance(to.dh, dy + at.before * h)),
                rows, h);
-    if (dx != nullptr) multiply(product(depth, d, d_row, ih, dx + at.now * z.in, z.in), rows, z.in);
+    if (dx != nullptr)
+      multiply(product(depth, d, d_row, ih, dx + at.now * z.in, z.in, Start::zero, nullptr, 0,
+                       i > 0 ? distance(dx + at.now * z.in, x + at.before * z.in) : 0),
+               rows, z.in);
+  }
+  static void fetch(const float* data, std::int64_t count) {
+    for (std::int64_t j = 0; j < count; j += 16) hwy::Prefetch(data + j);
   }
   static std::int64_t distance(const float* from, const float* to) {
     return static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from)) / 4;
@@ -324,14 +335,16 @@ struct Backward {
   }
 
   /// The gradients of `depth` rows of d.
-  void add_to_sums(std::int64_t depth, const Own& to, float* sums) const {
+  void add_to_sums(std::int64_t depth, const Own& to, Start start, float* sums) const {
     const auto add = [&](std::int64_t first, std::int64_t rows, std::int64_t column) {
       multiply({1, depth, to.inputs + first, 1, 0, inputs_row, to.d + column, 0, d_row, sums + first * 4 * h + column, 4 * h,
-                Start::result, nullptr, 0, 0, tallest(widest) * 4 * h},
+                start, nullptr, 0, 0, tallest(widest) * 4 * h},
                rows, Cell::gates * h);
     };
-    if (dw_ih != nullptr || db_ih != nullptr) add(0, z.in + 1, 0);
-    if (dw_hh != nullptr || db_hh != nullptr) add(z.in + 1, h + 1, first_block * h);
+    const bool from_x = dw_ih != nullptr || db_ih != nullptr, from_h = dw_hh != nullptr || db_hh != nullptr;
+    if (first_block == 0 && from_x && from_h) return add(0, z.in + h + 2, 0);
+    if (from_x) add(0, z.in + 1, 0);
+    if (from_h) add(z.in + 1, h + 1, first_block * h);
   }
 
   /// Adds up all tasks' sums of rows [first, first + rows), columns [column, column + count): to (count, rows) += their
@@ -394,9 +407,9 @@ void backward(Stream& stream, const RecurrentShape& z, const float* x, const flo
     Arena arena(own + thread * own_size);
     const auto mine = at.own(arena);
     float* sum = sums + task * at.sums_size();
-    std::fill_n(sum, at.sums_size(), 0.0f);
-    for (std::int64_t g = groups * task / tasks; g < groups * (task + 1) / tasks; ++g)
-      at.walk(g * at.walking, std::min(at.walking, z.rows - g * at.walking), mine, sum);
+    const std::int64_t first = groups * task / tasks, last = groups * (task + 1) / tasks;
+    for (std::int64_t g = first; g < last; ++g)
+      at.walk(g * at.walking, std::min(at.walking, z.rows - g * at.walking), mine, g == first ? Start::zero : Start::result, sum);
   });
   const std::int64_t blocks = divide_up(h, panel);
   team.run(Cell::gates * blocks, [&](std::int64_t task, int) {
