@@ -33,6 +33,8 @@ class StepGraph {
   bool captured() const { return graph_ != nullptr; }
   /// Kernels, copies and fills in the captured step; 0 before.
   std::size_t size() const { return graph_ ? graph_->size() : 0; }
+  /// What they are, in order; empty before, and on CUDA, which does not tell.
+  std::vector<WorkNode> nodes() const { return graph_ ? graph_->nodes() : std::vector<WorkNode>{}; }
 
  private:
   void capture(const std::function<void()>& step);

@@ -4,10 +4,24 @@
 
 #include "retort/kernels/device.h"
 
+#include <array>
 #include <cstddef>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace retort {
+
+/// One piece of captured work.
+struct WorkNode {
+  std::string name;                         ///< a kernel's op and function, "copy" or "fill"
+  std::array<unsigned, 3> grid{}, block{};  ///< of a kernel; 0 for others
+  std::size_t bytes = 0;                    ///< dynamic shared memory of a kernel; what a copy or fill writes
+  bool beside = false;                      ///< in a branch beside the main queue
+  std::size_t depth = 0;  ///< pieces in the longest chain that ends with this one, each waiting for the one before
+
+  bool is_kernel() const { return block[0] > 0; }
+};
 
 /// Work that was captured, to be launched again and again with the arguments it was captured with. The memory it works on must
 /// stay where it is.
@@ -15,6 +29,8 @@ class WorkGraph {
  public:
   virtual ~WorkGraph() = default;
   virtual std::size_t size() const = 0;  ///< kernels, copies and fills in it
+  /// All of them, in the order in which they were given. Empty where the device does not tell (CUDA).
+  virtual std::vector<WorkNode> nodes() const { return {}; }
 };
 
 /// Copies and fills are in order with the kernels of the queue. Every function throws DeviceError when the device refuses.

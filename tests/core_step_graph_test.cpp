@@ -96,6 +96,35 @@ TEST_CASE("a replayed step gives the numbers of ordinary calls, bit for bit, and
   }
 }
 
+TEST_CASE("a captured step is told node by node, with the longest chain of dependent ones") {
+  if (!simulator()) return;
+  Context context(Device::cuda_sim, 1);
+  const CountingStep step(context);
+  StepGraph graph(context);
+  CHECK(graph.nodes().empty());
+  for (int i = 0; i <= StepGraph::warm_up; ++i) graph.run(step);
+  const auto nodes = graph.nodes();
+  REQUIRE(nodes.size() == graph.size());
+  CHECK(nodes.front().name == "batch.gather");
+  CHECK(nodes.back().name == "batch.record");
+  // The branch's linear and scale wait for the gathering alone, what comes behind the join for both sides.
+  std::size_t main = 0;
+  std::vector<std::string> beside;
+  for (const WorkNode& node : nodes) {
+    INFO(node.name << ", depth " << node.depth);
+    CHECK((node.is_kernel() || node.name == "copy" || node.name == "fill"));
+    CHECK(node.bytes <= (node.is_kernel() ? 227u << 10 : context.arena().bytes_reserved()));
+    if (node.beside) {
+      CHECK(node.depth == nodes.front().depth + 1 + beside.size());
+      beside.push_back(node.name);
+    } else {
+      CHECK(node.depth == ++main);
+    }
+  }
+  CHECK(beside == std::vector<std::string>{"linear.forward", "scale.forward"});
+  CHECK(main + beside.size() == nodes.size());
+}
+
 TEST_CASE("memory of a captured step is not given to others") {
   if (!simulator()) return;
   Context eager_context(Device::cuda_sim, 1), context(Device::cuda_sim, 1);

@@ -27,7 +27,7 @@ using namespace retort;
 struct Options {
   std::string form = "mtl-net", method = "smooth-distill", device = "cpu", impl, peer, json;
   int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
-  bool breakdown = false, no_kernels = false, tf32 = false, no_graph = false;
+  bool breakdown = false, no_kernels = false, tf32 = false, no_graph = false, launches = false;
 };
 
 /// Milliseconds of a step. A GPU works on its own, as in training, where the host waits once an epoch: its steps are timed in
@@ -72,6 +72,28 @@ Json print_breakdown(bench::StepRunner& runner, const Options& o, int threads) {
   return {{"roof_gflops", flops}, {"roof_gbs", bytes}, {"floor_ms", floor}, {"step_ms", step}, {"kernels", list}};
 }
 
+/// What the captured step consists of, in order; the same as JSON. Depth: how many pieces of work have to be done one after
+/// another up to this one.
+Json print_launches(bench::StepRunner& runner) {
+  runner.steps(StepGraph::warm_up + 1);
+  const std::vector<WorkNode> nodes = runner.graph().nodes();
+  check<InputError>(!nodes.empty(), "--launches: this device does not tell what it has captured; use --device cuda_sim");
+  fmt::print("{:<4}{:<34}{:>16}{:>10}{:>8}{:>10}{:>7}\n", "", "", "grid", "blocks", "threads", "bytes", "depth");
+  Json list = Json::array();
+  std::size_t kernels = 0, fills = 0, depth = 0;
+  for (const WorkNode& n : nodes) {
+    const unsigned blocks = n.grid[0] * n.grid[1] * n.grid[2], threads = n.block[0] * n.block[1] * n.block[2];
+    fmt::print("{:<4}{:<34}{:>16}{:>10}{:>8}{:>10}{:>7}\n", n.beside ? "  |" : "", n.name,
+               n.is_kernel() ? fmt::format("{}", fmt::join(n.grid, " x ")) : "", blocks, threads, n.bytes, n.depth);
+    list.push_back(
+        {{"name", n.name}, {"grid", n.grid}, {"block", n.block}, {"bytes", n.bytes}, {"beside", n.beside}, {"depth", n.depth}});
+    kernels += n.is_kernel(), fills += n.name == "fill", depth = std::max(depth, n.depth);
+  }
+  const std::size_t copies = nodes.size() - kernels - fills;
+  fmt::print("{} kernels, {} copies, {} fills; the longest chain of dependent ones: {}\n", kernels, copies, fills, depth);
+  return {{"kernels", kernels}, {"copies", copies}, {"fills", fills}, {"depth", depth}, {"nodes", list}};
+}
+
 int run(const Options& o) {
   const Device device = parse_device(o.device);
   use_implementations(o.impl, device);
@@ -83,6 +105,11 @@ int run(const Options& o) {
   check<InputError>(device == Device::cpu || (!o.breakdown && !o.no_kernels && o.peer.empty()),
                     "--breakdown, --no-kernels and --peer are for --device cpu; on a GPU the peer is bench/peers/torch_gpu.py");
   if (o.no_kernels) bench::Meters(bench::Metering::skip, threads);
+  if (o.launches) {
+    const Json launches = print_launches(runner);
+    if (!o.json.empty()) std::ofstream(o.json) << launches.dump(2) << "\n";
+    return 0;
+  }
 
   bench::Peer peer(o.peer.empty() ? ""
                                   : fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer,
@@ -140,6 +167,7 @@ int main(int argc, char** argv) {
   app.add_option("--impl", o.impl,
                  "Kernels instead of the defaults: eigen for all ops that have it, or conv2d=cudnn,linear=cublaslt");
   app.add_flag("--tf32", o.tf32, "Matrix products and convolutions on tensor cores, in TF32");
+  app.add_flag("--launches", o.launches, "Only list the kernels, copies and fills of the captured step (--device cuda_sim)");
   app.add_flag("--no-graph", o.no_graph, "Launch every kernel instead of replaying the captured step");
   app.add_option("--peer", o.peer, "Command of the peer, e.g. \"/usr/bin/python3 bench/peers/torch_step.py\"");
   app.add_option("--json", o.json, "Also write the result here");

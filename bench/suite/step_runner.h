@@ -32,6 +32,7 @@ class StepRunner {
 
   /// Takes batch after batch; waits for the device at the end, as training does once an epoch.
   void steps(int count = 1);
+  const StepGraph& graph() const { return graph_; }
 
   /// Of methods with one pass of the student a step: all but sd-dropout, whose second pass through the heads is not counted.
   StepNeeds needs();

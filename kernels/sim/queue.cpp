@@ -15,11 +15,13 @@ namespace retort::sim {
 namespace {
 
 struct Work {
-  enum class Kind { task, wait_for_branch };
+  enum class Kind { task, fork, join };
   Kind kind = Kind::task;
-  bool branch = false;  ///< of a queue beside the captured one
-  std::function<void()> task;
+  WorkNode node{};  ///< of a task
+  std::function<void()> task{};
 };
+
+Launch without_work(const char* name, std::size_t bytes) { return {name, dim3(0, 0, 0), dim3(0, 0, 0), bytes}; }
 
 class SimGraph final : public WorkGraph {
  public:
@@ -27,15 +29,31 @@ class SimGraph final : public WorkGraph {
 
   std::size_t size() const override { return static_cast<std::size_t>(std::ranges::count(work_, Work::Kind::task, &Work::kind)); }
 
+  std::vector<WorkNode> nodes() const override {
+    std::vector<WorkNode> nodes;
+    for (const Work& work : work_)
+      if (work.kind == Work::Kind::task) nodes.push_back(work.node);
+    std::size_t main = 0, branch = 0;  // depths that the next task of either waits for
+    auto node = nodes.begin();
+    for (const Work& work : work_) {
+      if (work.kind == Work::Kind::fork) branch = std::max(branch, main);
+      if (work.kind == Work::Kind::join) main = std::max(branch, main);
+      if (work.kind != Work::Kind::task) continue;
+      node->depth = ++(node->beside ? branch : main);
+      ++node;
+    }
+    return nodes;
+  }
+
   void run() const {
     std::vector<const Work*> late;
     for (const Work& work : work_) {
-      if (work.kind == Work::Kind::wait_for_branch) {
+      if (work.kind == Work::Kind::join) {
         for (const Work* task : late) task->task();
         late.clear();
-      } else if (work.branch) {
+      } else if (work.node.beside) {
         late.push_back(&work);
-      } else {
+      } else if (work.kind == Work::Kind::task) {
         work.task();
       }
     }
@@ -51,10 +69,10 @@ class SimQueue final : public Queue {
   explicit SimQueue(SimQueue* main = nullptr) : Queue(Device::cuda_sim), main_(main) {}
 
   void fill_zero(void* pointer, std::size_t bytes) override {
-    give([=] { memory(Device::cuda_sim).fill_zero(pointer, bytes); });
+    give(without_work("fill", bytes), [=] { memory(Device::cuda_sim).fill_zero(pointer, bytes); });
   }
   void copy(void* to, const void* from, std::size_t bytes) override {
-    give([=] { memory(Device::cuda_sim).copy(to, from, bytes); });
+    give(without_work("copy", bytes), [=] { memory(Device::cuda_sim).copy(to, from, bytes); });
   }
 
   std::unique_ptr<Queue> beside() override { return std::make_unique<SimQueue>(main_ != nullptr ? main_ : this); }
@@ -63,8 +81,9 @@ class SimQueue final : public Queue {
     auto& queue = static_cast<SimQueue&>(other);
     if (main_ != nullptr) {
       forked_ = &queue == main_ && queue.capturing_;
+      if (forked_) queue.work_.push_back({Work::Kind::fork});
     } else if (capturing_) {
-      work_.push_back({Work::Kind::wait_for_branch, false, {}});
+      work_.push_back({Work::Kind::join});
       queue.forked_ = false;
       open_branches_ = 0;
     }
@@ -97,15 +116,18 @@ class SimQueue final : public Queue {
     static_cast<const SimGraph&>(graph).run();
   }
 
-  /// Runs the task, or keeps it.
-  void give(std::function<void()> task) {
+  /// Runs the task, or keeps it. `what`: name and sizes, for the list of nodes.
+  void give(const Launch& what, std::function<void()> task) {
     if (!capturing()) {
       task();
       return;
     }
     SimQueue& queue = main_ != nullptr ? *main_ : *this;
     if (main_ != nullptr) ++queue.open_branches_;
-    queue.work_.push_back({Work::Kind::task, main_ != nullptr, std::move(task)});
+    const auto sizes = [](const dim3& d) { return std::array{d.x, d.y, d.z}; };
+    queue.work_.push_back({Work::Kind::task,
+                           {what.name, sizes(what.grid), sizes(what.block), what.shared_bytes, main_ != nullptr},
+                           std::move(task)});
   }
 
  private:
@@ -123,7 +145,7 @@ std::unique_ptr<Queue> make_queue() { return std::make_unique<SimQueue>(); }
 bool is_captured(const Queue& queue) { return queue.capturing(); }
 
 void keep(Queue& queue, ThreadTeam& team, const Launch& launch, std::shared_ptr<const void> arguments) {
-  static_cast<SimQueue&>(queue).give([&team, launch, arguments = std::move(arguments)] { run(team, launch); });
+  static_cast<SimQueue&>(queue).give(launch, [&team, launch, arguments = std::move(arguments)] { run(team, launch); });
 }
 
 }  // namespace retort::sim
