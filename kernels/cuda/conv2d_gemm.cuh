@@ -39,6 +39,18 @@ __device__ inline float seen(const ConvShape& p, const float* x, const ImagePlac
   return x[((out.sample * p.c + tap.channel) * p.h + h) * p.w + i];
 }
 
+/// Operands of a problem whose load_a(row, k) and load_b(k, column) look an element up.
+template <class Problem>
+struct OperandA {
+  Problem p;
+  __device__ float operator()(std::int64_t row, std::int64_t k) const { return p.load_a(row, k); }
+};
+template <class Problem>
+struct OperandB {
+  Problem p;
+  __device__ float operator()(std::int64_t column, std::int64_t k) const { return p.load_b(k, column); }
+};
+
 /// y: rows are output channels, columns places of the outputs, k taps (c, r, s).
 struct ConvForward {
   static constexpr bool a_along_k = true, b_along_k = false;
@@ -47,6 +59,13 @@ struct ConvForward {
   float* y;
   std::int64_t m, n, k;
 
+  template <class Loader>
+  using FetchA = LookUpFetch<Loader, OperandA<ConvForward>>;
+  template <class Loader>
+  using FetchB = LookUpFetch<Loader, OperandB<ConvForward>>;
+
+  __device__ OperandA<ConvForward> operand_a() const { return {*this}; }
+  __device__ OperandB<ConvForward> operand_b() const { return {*this}; }
   __device__ float load_a(std::int64_t row, std::int64_t tap) const { return w[row * k + tap]; }
   __device__ float load_b(std::int64_t tap, std::int64_t place) const {
     return seen(p, x, ImagePlace(place, p.oh, p.ow), WeightPlace(p, tap));
@@ -65,6 +84,13 @@ struct ConvInputGradient {
   float* dx;
   std::int64_t m, n, k;
 
+  template <class Loader>
+  using FetchA = LookUpFetch<Loader, OperandA<ConvInputGradient>>;
+  template <class Loader>
+  using FetchB = LookUpFetch<Loader, OperandB<ConvInputGradient>>;
+
+  __device__ OperandA<ConvInputGradient> operand_a() const { return {*this}; }
+  __device__ OperandB<ConvInputGradient> operand_b() const { return {*this}; }
   __device__ float load_a(std::int64_t row, std::int64_t tap) const {
     const WeightPlace at(p, tap);
     return w[((at.channel * p.c + row) * p.r + at.r) * p.s + at.s];
@@ -91,6 +117,13 @@ struct ConvWeightGradient {
   float* dw;
   std::int64_t m, n, k;
 
+  template <class Loader>
+  using FetchA = LookUpFetch<Loader, OperandA<ConvWeightGradient>>;
+  template <class Loader>
+  using FetchB = LookUpFetch<Loader, OperandB<ConvWeightGradient>>;
+
+  __device__ OperandA<ConvWeightGradient> operand_a() const { return {*this}; }
+  __device__ OperandB<ConvWeightGradient> operand_b() const { return {*this}; }
   __device__ float load_a(std::int64_t row, std::int64_t place) const {
     const ImagePlace at(place, p.oh, p.ow);
     return dy[((at.sample * p.k + row) * p.oh + at.y) * p.ow + at.x];

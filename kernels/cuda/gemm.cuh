@@ -7,7 +7,7 @@
 // which one that is.
 //
 // Where A's and B's elements lie and what becomes of a sum is the Problem's business: DenseProblem is a matrix product, conv2d.cu
-// has others.
+// has others. A launch may do several jobs at once, products or others, that do not depend on each other.
 #pragma once
 
 #include "retort/kernels/cuda/block.cuh"
@@ -28,33 +28,19 @@ struct GemmOperands {
   float* c = nullptr;          ///< (m, n)
   std::int64_t c_stride = 0;   ///< from row to row of c; 0: n
   float* workspace = nullptr;  ///< gemm_workspace() floats; null: the stream's scratch, whose present content is then lost
-};
 
-/// transpose_a: a is (k, m), else (m, k); transpose_b: b is (n, k), else (k, n). Strides are set.
-template <bool transpose_a, bool transpose_b>
-struct DenseProblem : GemmOperands {
-  // Threads that follow each other fetch elements that follow each other in memory.
-  static constexpr bool a_along_k = !transpose_a, b_along_k = transpose_b;
-
-  __device__ float load_a(std::int64_t row, std::int64_t at_k) const {
-    const std::int64_t at = transpose_a ? at_k * a_stride + row : row * a_stride + at_k;
-    return mask == nullptr || mask[at] > 0.0f ? a[at] : 0.0f;
-  }
-  __device__ float load_b(std::int64_t at_k, std::int64_t column) const {
-    return b[transpose_b ? column * k + at_k : at_k * n + column];
-  }
-  __device__ void store(std::int64_t row, std::int64_t column, float sum) const {
-    if (bias != nullptr) sum += bias[column];
-    if (relu) sum = sum < 0.0f ? 0.0f : sum;
-    float* to = c + row * c_stride + column;
-    *to = beta == 0.0f ? sum : fmaf(beta, *to, sum);
+  void set_strides(bool transpose_a) {
+    if (a_stride == 0) a_stride = transpose_a ? m : k;
+    if (c_stride == 0) c_stride = n;
   }
 };
 
-/// How blocks share the sums over k.
-struct GemmSlices {
-  std::int64_t length = 0;           ///< of k, a block
-  float* partial = nullptr;          ///< (slices, m, n) when gridDim.z > 1
+/// How the blocks of a launch share one product: tiles of C, and slices of k.
+struct GemmGrid {
+  unsigned blocks = 0;  ///< tiles_n * tiles_m * slices
+  unsigned tiles_n = 0, tiles_m = 0, slices = 0;
+  std::int64_t length = 0;           ///< of k, a slice
+  float* partial = nullptr;          ///< (slices, m, n) when there are several
   std::int32_t* counters = nullptr;  ///< one a tile
 };
 
@@ -62,6 +48,7 @@ struct GemmSlices {
 template <int tile_m, int tile_n, int tile_depth, int thread_m, int thread_n>
 struct FloatTile {
   static constexpr int m = tile_m, n = tile_n, depth = tile_depth, pad = 4, threads = m / thread_m * (n / thread_n);
+  static constexpr int resident = 768 / threads;  // blocks that a multiprocessor should hold
 
   __device__ static float as_factor(float x) { return x; }
 
@@ -95,136 +82,269 @@ struct FloatTile {
   float sum[thread_m][thread_n] = {};
 };
 
-/// One tile of an operand, by all threads of the block. With `along_k` threads that follow each other walk along k, else along
-/// the other index.
-template <int size, int depth, int threads, bool along_k>
+/// Which elements of an operand's tile a thread fetches. Along k eight threads take 8 values of k, a whole sector of memory, of
+/// one row; the four such groups of a warp take four rows, so that its stores to shared memory meet different banks.
+template <int tile_size, int tile_depth, int threads, bool along_k>
 struct TileLoader {
-  static constexpr int per_thread = size * depth / threads;
-  static_assert(size * depth % threads == 0);
+  static constexpr int size = tile_size, depth = tile_depth, per_thread = size * depth / threads;
+  static_assert(size * depth % threads == 0 && depth % 8 == 0 && threads % size == 0);
 
-  __device__ static int index(int j) { return (threadIdx.x + j * threads) / (along_k ? depth : 1) % size; }
-  __device__ static int k(int j) { return along_k ? (threadIdx.x + j * threads) % depth : (threadIdx.x + j * threads) / size; }
+  __device__ static int index(int j) {
+    const int me = static_cast<int>(threadIdx.x);
+    return along_k ? me / 8 + j / (depth / 8) * (threads / 8) : me % size;
+  }
+  __device__ static int k(int j) {
+    const int me = static_cast<int>(threadIdx.x);
+    return along_k ? me % 8 + j % (depth / 8) * 8 : me / size + j * (threads / size);
+  }
 };
 
-/// The last block of a tile adds up all slices' partial sums, in their order.
-template <class Tile, class Problem>
-__device__ inline void gemm_add_slices(const Problem& p, const GemmSlices& slices, std::int64_t row0, std::int64_t column0) {
-  for (int at = static_cast<int>(threadIdx.x); at < Tile::m * Tile::n; at += Tile::threads) {
-    const std::int64_t row = row0 + at / Tile::n, column = column0 + at % Tile::n;
-    if (row >= p.m || column >= p.n) continue;
-    float total = 0.0f;
-    for (unsigned z = 0; z < gridDim.z; ++z) total += slices.partial[z * p.m * p.n + row * p.n + column];
-    p.store(row, column, total);
-  }
-}
+/// Elements of an operand as stored: row * stride + k where it lies along k, else k * stride + row ("row" of a, "column" of b).
+struct GemmMatrix {
+  const float* data;
+  const float* mask;  // like data, or null
+  std::int64_t stride;
+};
 
-/// Grid: tiles of n, tiles of m, slices of k.
+/// A thread's elements of the tiles of a GemmMatrix, tile after tile: one address is carried along, the others lie at distances
+/// from it that do not change. All loads of a tile are on their way together; the mask is applied when they are used.
+template <class Loader, bool along_k, bool can_mask>
+class MatrixFetch {
+ public:
+  __device__ MatrixFetch(const GemmMatrix& x, std::int64_t index0, std::int64_t indices, std::int64_t k0)
+      : stride_(x.stride), left_(static_cast<int>(indices - index0 < Loader::size ? indices - index0 : Loader::size)) {
+    const std::int64_t index = index0 + Loader::index(0), k = k0 + Loader::k(0),
+                       first = along_k ? index * stride_ + k : k * stride_ + index;
+    data_ = x.data + first;
+    if (can_mask && x.mask != nullptr) mask_ = x.mask + first;
+  }
+
+  /// The next tile, of which k_left values of k are inside.
+  __device__ void next(std::int64_t k_left) {
+    fetch(data_, k_left, value_);
+    if constexpr (can_mask)
+      if (mask_ != nullptr) fetch(mask_, k_left, sign_);
+  }
+
+  __device__ float operator[](int j) const { return !can_mask || mask_ == nullptr || sign_[j] > 0.0f ? value_[j] : 0.0f; }
+
+ private:
+  __device__ void fetch(const float*& from, std::int64_t k_left, float (&to)[Loader::per_thread]) const {
+    const int depth = static_cast<int>(k_left < Loader::depth ? k_left : Loader::depth);
+#pragma unroll
+    for (int j = 0; j < Loader::per_thread; ++j) {
+      const std::int64_t index = Loader::index(j) - Loader::index(0), k = Loader::k(j) - Loader::k(0);
+      const bool inside = Loader::index(j) < left_ && Loader::k(j) < depth;
+      to[j] = inside ? from[along_k ? index * stride_ + k : k * stride_ + index] : 0.0f;
+    }
+    from += along_k ? Loader::depth : Loader::depth * stride_;
+  }
+
+  std::int64_t stride_;
+  int left_;  // rows inside
+  const float *data_, *mask_ = nullptr;
+  float value_[Loader::per_thread], sign_[can_mask ? Loader::per_thread : 1];
+};
+
+/// The same where each element has to be looked up: load(index, k).
+template <class Loader, class Load>
+class LookUpFetch {
+ public:
+  __device__ LookUpFetch(const Load& load, std::int64_t index0, std::int64_t indices, std::int64_t k0)
+      : load_(load), index0_(index0), indices_(indices), k0_(k0) {}
+
+  __device__ void next(std::int64_t k_left) {
+#pragma unroll
+    for (int j = 0; j < Loader::per_thread; ++j) {
+      const std::int64_t index = index0_ + Loader::index(j);
+      value_[j] = index < indices_ && Loader::k(j) < k_left ? load_(index, k0_ + Loader::k(j)) : 0.0f;
+    }
+    k0_ += Loader::depth;
+  }
+
+  __device__ float operator[](int j) const { return value_[j]; }
+
+ private:
+  Load load_;
+  std::int64_t index0_, indices_, k0_;
+  float value_[Loader::per_thread];
+};
+
+/// transpose_a: a is (k, m), else (m, k); transpose_b: b is (n, k), else (k, n). Strides are set.
+template <bool transpose_a, bool transpose_b>
+struct DenseProblem : GemmOperands {
+  // Threads that follow each other fetch elements that follow each other in memory.
+  static constexpr bool a_along_k = !transpose_a, b_along_k = transpose_b;
+
+  template <class Loader>
+  using FetchA = MatrixFetch<Loader, a_along_k, !transpose_b>;  // gradients alone are masked
+  template <class Loader>
+  using FetchB = MatrixFetch<Loader, b_along_k, false>;
+
+  __device__ GemmMatrix operand_a() const { return {a, mask, a_stride}; }
+  __device__ GemmMatrix operand_b() const { return {b, nullptr, transpose_b ? k : n}; }
+  __device__ void store(std::int64_t row, std::int64_t column, float sum) const {
+    if (bias != nullptr) sum += bias[column];
+    if (relu) sum = sum < 0.0f ? 0.0f : sum;
+    float* to = c + row * c_stride + column;
+    *to = beta == 0.0f ? sum : fmaf(beta, *to, sum);
+  }
+};
+
+template <class Tile>
+struct alignas(16) TileMemory {
+  float a[Tile::depth][Tile::m + Tile::pad];
+  float b[Tile::depth][Tile::n + Tile::pad];
+};
+
+/// One product of a launch.
 template <class Tile, class Problem>
-__global__ void __launch_bounds__(Tile::threads) gemm_kernel(const Problem p, const GemmSlices slices) {
+struct GemmJob {
   using LoadA = TileLoader<Tile::m, Tile::depth, Tile::threads, Problem::a_along_k>;
   using LoadB = TileLoader<Tile::n, Tile::depth, Tile::threads, Problem::b_along_k>;
-  __shared__ __align__(16) float tile_a[Tile::depth][Tile::m + Tile::pad];
-  __shared__ __align__(16) float tile_b[Tile::depth][Tile::n + Tile::pad];
 
-  const std::int64_t row0 = static_cast<std::int64_t>(blockIdx.y) * Tile::m,
-                     column0 = static_cast<std::int64_t>(blockIdx.x) * Tile::n;
-  const std::int64_t k_begin = blockIdx.z * slices.length, k_end = k_begin + slices.length < p.k ? k_begin + slices.length : p.k;
+  Problem p;
+  GemmGrid grid;
 
-  float next_a[LoadA::per_thread], next_b[LoadB::per_thread];
-  const auto fetch = [&](std::int64_t k0) {
-#pragma unroll
-    for (int j = 0; j < LoadA::per_thread; ++j) {
-      const std::int64_t i = row0 + LoadA::index(j), k = k0 + LoadA::k(j);
-      next_a[j] = i < p.m && k < k_end ? p.load_a(i, k) : 0.0f;
-    }
-#pragma unroll
-    for (int j = 0; j < LoadB::per_thread; ++j) {
-      const std::int64_t i = column0 + LoadB::index(j), k = k0 + LoadB::k(j);
-      next_b[j] = i < p.n && k < k_end ? p.load_b(k, i) : 0.0f;
-    }
-  };
+  __device__ unsigned blocks() const { return grid.blocks; }
 
-  Tile tile;
-  fetch(k_begin);
-  for (std::int64_t k0 = k_begin; k0 < k_end; k0 += Tile::depth) {
-#pragma unroll
-    for (int j = 0; j < LoadA::per_thread; ++j) tile_a[LoadA::k(j)][LoadA::index(j)] = Tile::as_factor(next_a[j]);
-#pragma unroll
-    for (int j = 0; j < LoadB::per_thread; ++j) tile_b[LoadB::k(j)][LoadB::index(j)] = Tile::as_factor(next_b[j]);
-    __syncthreads();
-    if (k0 + Tile::depth < k_end) fetch(k0 + Tile::depth);
-    tile.multiply(tile_a, tile_b);
-    __syncthreads();
+  __device__ void run(unsigned block, TileMemory<Tile>& memory) const {
+    const unsigned tile_index = block % (grid.tiles_n * grid.tiles_m), slice = block / (grid.tiles_n * grid.tiles_m);
+    const std::int64_t row0 = static_cast<std::int64_t>(tile_index / grid.tiles_n) * Tile::m,
+                       column0 = static_cast<std::int64_t>(tile_index % grid.tiles_n) * Tile::n;
+    Tile tile;
+    multiply(tile, row0, column0, slice, memory);
+    const bool sliced = grid.slices > 1;
+    float* mine = grid.partial + slice * p.m * p.n;
+    tile.for_each([&](int i, int j, float sum) {
+      const std::int64_t row = row0 + i, column = column0 + j;
+      if (row >= p.m || column >= p.n) return;
+      if (sliced)
+        mine[row * p.n + column] = sum;
+      else
+        p.store(row, column, sum);
+    });
+    if (sliced && last_block(grid.counters + tile_index, static_cast<int>(grid.slices))) add_slices(row0, column0);
   }
 
-  const bool sliced = gridDim.z > 1;
-  float* mine = slices.partial + blockIdx.z * p.m * p.n;
-  tile.for_each([&](int i, int j, float sum) {
-    const std::int64_t row = row0 + i, column = column0 + j;
-    if (row >= p.m || column >= p.n) return;
-    if (sliced)
-      mine[row * p.n + column] = sum;
-    else
-      p.store(row, column, sum);
-  });
-  if (!sliced || !last_block(slices.counters + blockIdx.y * gridDim.x + blockIdx.x, static_cast<int>(gridDim.z))) return;
-  gemm_add_slices<Tile>(p, slices, row0, column0);
+ private:
+  __device__ void multiply(Tile& tile, std::int64_t row0, std::int64_t column0, unsigned slice, TileMemory<Tile>& memory) const {
+    const std::int64_t k_begin = slice * grid.length, k_end = k_begin + grid.length < p.k ? k_begin + grid.length : p.k;
+    typename Problem::template FetchA<LoadA> a(p.operand_a(), row0, p.m, k_begin);
+    typename Problem::template FetchB<LoadB> b(p.operand_b(), column0, p.n, k_begin);
+    a.next(k_end - k_begin), b.next(k_end - k_begin);
+    for (std::int64_t k0 = k_begin; k0 < k_end; k0 += Tile::depth) {
+#pragma unroll
+      for (int j = 0; j < LoadA::per_thread; ++j) memory.a[LoadA::k(j)][LoadA::index(j)] = Tile::as_factor(a[j]);
+#pragma unroll
+      for (int j = 0; j < LoadB::per_thread; ++j) memory.b[LoadB::k(j)][LoadB::index(j)] = Tile::as_factor(b[j]);
+      __syncthreads();
+      const std::int64_t left = k_end - k0 - Tile::depth;
+      if (left > 0) a.next(left), b.next(left);
+      tile.multiply(memory.a, memory.b);
+      __syncthreads();
+    }
+  }
+
+  /// By the last block of a tile: all slices' sums, in their order; a thread's loads from a slice are on their way together.
+  __device__ void add_slices(std::int64_t row0, std::int64_t column0) const {
+    constexpr int lines = Tile::threads / Tile::n, each = Tile::m / lines;
+    const std::int64_t row = row0 + threadIdx.x / Tile::n, column = column0 + threadIdx.x % Tile::n;
+    if (column >= p.n) return;
+    const float* from = grid.partial + row * p.n + column;
+    float total[each] = {};
+#pragma unroll 2
+    for (unsigned z = 0; z < grid.slices; ++z, from += p.m * p.n)
+#pragma unroll
+      for (int i = 0; i < each; ++i)
+        if (row + i * lines < p.m) total[i] += from[i * lines * p.n];
+#pragma unroll
+    for (int i = 0; i < each; ++i)
+      if (row + i * lines < p.m) p.store(row + i * lines, column, total[i]);
+  }
+};
+
+/// The blocks of all jobs, one job's after another's. What does not depend on each other goes into one launch: small products
+/// fill a GPU together.
+template <class Tile, class... Jobs>
+__global__ void __launch_bounds__(Tile::threads, Tile::resident) jobs_kernel(Jobs... jobs) {
+  __shared__ TileMemory<Tile> memory;
+  unsigned block = blockIdx.x;
+  const auto take = [&](const auto& job) {
+    if (block < job.blocks()) {
+      job.run(block, memory);
+      return true;
+    }
+    block -= job.blocks();
+    return false;
+  };
+  static_cast<void>((take(jobs) || ...));
+}
+
+template <class Tile, class... Jobs>
+void launch_jobs(Stream& stream, const char* name, std::int64_t blocks, const Jobs&... jobs) {
+  check(blocks < (std::int64_t{1} << 31), "{}: {} blocks are more than a grid holds", name, blocks);
+  void (*const kernel)(Jobs...) = jobs_kernel<Tile, Jobs...>;
+  launch({stream, name, dim3(count(blocks)), dim3(Tile::threads)}, kernel, jobs...);
 }
 
 /// The slices that k is cut into.
 template <class Tile>
 struct GemmPlan {
+  // Two blocks for each of an H100's 132 multiprocessors; a constant, so that every GPU adds in the same order.
+  static constexpr std::int64_t enough_blocks = 264;
+
+  GemmPlan() = default;
   GemmPlan(std::int64_t m, std::int64_t n, std::int64_t k) : tiles_m(ceil_div(m, Tile::m)), tiles_n(ceil_div(n, Tile::n)) {
-    // Two blocks for each of an H100's 132 multiprocessors; a constant, so that every GPU adds in the same order.
-    constexpr std::int64_t enough_blocks = 264;
     const std::int64_t tiles = tiles_m * tiles_n;
     std::int64_t wanted = 1;
-    if (tiles < enough_blocks && tiles <= Stream::counter_count)
-      wanted = std::clamp<std::int64_t>(k / (4 * Tile::depth), 1, ceil_div(enough_blocks, tiles));
+    if (tiles < enough_blocks) wanted = std::clamp<std::int64_t>(k / (4 * Tile::depth), 1, ceil_div(enough_blocks, tiles));
     length = ceil_div(ceil_div(k, wanted), Tile::depth) * Tile::depth;
     slices = std::max<std::int64_t>(1, ceil_div(k, std::max<std::int64_t>(length, 1)));
     workspace = slices > 1 ? slices * m * n : 0;
   }
 
-  std::int64_t tiles_m, tiles_n, length, slices, workspace;
+  std::int64_t blocks() const { return tiles_m * tiles_n * slices; }
+  /// partial: `workspace` floats; counters: enough_blocks of them.
+  GemmGrid grid(float* partial, std::int32_t* counters) const {
+    return {count(blocks()), count(tiles_n), count(tiles_m), count(slices), length, partial, counters};
+  }
+
+  std::int64_t tiles_m = 0, tiles_n = 0, length = 0, slices = 0, workspace = 0;
 };
 
 template <class Tile, class Problem>
 void launch_gemm(Stream& stream, const char* name, const Problem& p, float* workspace = nullptr) {
   const GemmPlan<Tile> plan(p.m, p.n, p.k);
-  check(plan.tiles_m <= 65535, "{}: {} rows are more than a grid holds ({})", name, p.m, 65535 * Tile::m);
-  GemmSlices slices{.length = plan.length};
-  if (plan.slices > 1) {
-    const std::size_t bytes = static_cast<std::size_t>(plan.workspace) * sizeof(float);
-    slices.partial = workspace != nullptr ? workspace : static_cast<float*>(stream.scratch(bytes));
-    slices.counters = stream.counters();
-  }
-  launch({stream, name, dim3(count(plan.tiles_n), count(plan.tiles_m), count(plan.slices)), dim3(Tile::threads)},
-         gemm_kernel<Tile, Problem>, p, slices);
+  if (plan.slices > 1 && workspace == nullptr)
+    workspace = static_cast<float*>(stream.scratch(static_cast<std::size_t>(plan.workspace) * sizeof(float)));
+  launch_jobs<Tile>(stream, name, plan.blocks(), GemmJob<Tile, Problem>{p, plan.grid(workspace, stream.counters())});
 }
+
+inline bool is_large(std::int64_t m, std::int64_t n) { return ceil_div(m, 64) * ceil_div(n, 64) >= 132; }
 
 /// Calls use(tile) with a null pointer to the tile's type. Large results take tiles of 64 x 64; small ones tiles of 32 x 32, of
 /// which there are four times as many.
 template <class Use>
-auto with_tile(const Stream& stream, std::int64_t m, std::int64_t n, Use&& use) {
+auto with_tile(const Stream& stream, bool large, Use&& use) {
   if (stream.tf32()) {
     require_tensor_cores();
     return use(static_cast<TensorTile*>(nullptr));
   }
-  if (ceil_div(m, 64) * ceil_div(n, 64) >= 132) return use(static_cast<FloatTile<64, 64, 16, 4, 4>*>(nullptr));
+  if (large) return use(static_cast<FloatTile<64, 64, 16, 4, 4>*>(nullptr));
   return use(static_cast<FloatTile<32, 32, 32, 4, 2>*>(nullptr));
 }
 
 /// Floats that gemm() of these sizes needs for its slices.
 inline std::int64_t gemm_workspace(const Stream& stream, std::int64_t m, std::int64_t n, std::int64_t k) {
-  return with_tile(stream, m, n, [&](auto* tile) { return GemmPlan<std::remove_pointer_t<decltype(tile)>>(m, n, k).workspace; });
+  return with_tile(stream, is_large(m, n),
+                   [&](auto* tile) { return GemmPlan<std::remove_pointer_t<decltype(tile)>>(m, n, k).workspace; });
 }
 
 inline void gemm(Stream& stream, const char* name, bool transpose_a, bool transpose_b, GemmOperands g) {
   if (g.m == 0 || g.n == 0) return;
-  if (g.a_stride == 0) g.a_stride = transpose_a ? g.m : g.k;
-  if (g.c_stride == 0) g.c_stride = g.n;
-  with_tile(stream, g.m, g.n, [&](auto* tile) {
+  g.set_strides(transpose_a);
+  with_tile(stream, is_large(g.m, g.n), [&](auto* tile) {
     using Tile = std::remove_pointer_t<decltype(tile)>;
     if (transpose_a && transpose_b)
       launch_gemm<Tile>(stream, name, DenseProblem<true, true>{g}, g.workspace);

@@ -1,6 +1,7 @@
 // Affine maps of rows and matrix products on one tiled kernel (gemm.cuh). Contract: kernels/linear.h.
 //   y = f(x W^T + b)                  2 rows in out flops
 //   dx = g W, dW = beta dW + g^T x, db += sum over rows of g,   g = dy, or dy where y > 0 with ReLU; g is never stored
+// The three gradients do not depend on each other: they are one launch.
 #include "retort/kernels/linear.h"
 
 #include "retort/kernels/cuda/all.h"
@@ -25,15 +26,66 @@ struct MaskedGradient {
   }
 };
 
+/// db of a launch that also makes dx and dw: 32 columns a block.
+template <class Tile>
+struct BiasJob {
+  std::int64_t rows, columns;
+  MaskedGradient g;
+  float* db;  // (columns) or null
+
+  __device__ unsigned blocks() const { return db == nullptr ? 0 : static_cast<unsigned>((columns + 31) / 32); }
+
+  __device__ void run(unsigned block, TileMemory<Tile>& memory) const {
+    constexpr int lines = Tile::threads / 32;
+    const int line = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const std::int64_t column = static_cast<std::int64_t>(block) * 32 + lane;
+    float sum = 0.0f;
+    if (column < columns)
+#pragma unroll 4
+      for (std::int64_t row = line; row < rows; row += lines) sum += g(row, column);
+    memory.a[line][lane] = sum;
+    __syncthreads();
+    if (line != 0 || column >= columns) return;
+    for (int i = 1; i < lines; ++i) sum += memory.a[i][lane];
+    db[column] += sum;
+  }
+};
+
+template <class Tile>
+void backward_as(Stream& stream, const LinearShape& s, GemmOperands dx, GemmOperands dw, const MaskedGradient& g, float* db) {
+  using Plan = GemmPlan<Tile>;
+  dx.set_strides(false);
+  dw.set_strides(true);
+  const Plan plan_dx = dx.c != nullptr ? Plan(dx.m, dx.n, dx.k) : Plan(),
+             plan_dw = dw.c != nullptr ? Plan(dw.m, dw.n, dw.k) : Plan();
+  const std::int64_t workspace = plan_dx.workspace + plan_dw.workspace;
+  float* partial = nullptr;
+  if (workspace > 0) partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(workspace) * sizeof(float)));
+  std::int32_t* counters = stream.counters();
+  static_assert(2 * Plan::enough_blocks <= Stream::counter_count);
+  const BiasJob<Tile> bias{s.rows, s.out, g, db};
+  const std::int64_t blocks = plan_dx.blocks() + plan_dw.blocks() + (db != nullptr ? ceil_div(s.out, 32) : 0);
+  if (blocks == 0) return;
+  launch_jobs<Tile>(
+      stream, "linear.backward", blocks, GemmJob<Tile, DenseProblem<false, false>>{{dx}, plan_dx.grid(partial, counters)},
+      GemmJob<Tile, DenseProblem<true, false>>{{dw}, plan_dw.grid(partial + plan_dx.workspace, counters + Plan::enough_blocks)},
+      bias);
+}
+
 void linear_backward(Stream& stream, const LinearShape& s, const float* x, const float* w, const float* y, const float* dy,
                      float* dx, float beta, float* dw, float* db) {
-  const char* name = "linear.backward";
   const float* mask = s.activation == Activation::relu ? y : nullptr;
-  if (dx != nullptr)
-    gemm(stream, name, false, false, {.m = s.rows, .n = s.in, .k = s.out, .a = dy, .b = w, .mask = mask, .c = dx});
-  if (dw != nullptr)
-    gemm(stream, name, true, false, {.m = s.out, .n = s.in, .k = s.rows, .a = dy, .b = x, .mask = mask, .beta = beta, .c = dw});
-  if (db != nullptr && s.out > 0) column_sum(stream, name, s.rows, s.out, MaskedGradient{dy, mask, s.out}, true, db);
+  const MaskedGradient g{dy, mask, s.out};
+  if (db != nullptr && s.rows > column_sum_rows) {  // too many for one pass
+    if (s.out > 0) column_sum(stream, "linear.backward", s.rows, s.out, g, true, db);
+    db = nullptr;
+  }
+  const bool large = (dx == nullptr || is_large(s.rows, s.in)) && (dw == nullptr || is_large(s.out, s.in));
+  with_tile(stream, large, [&](auto* tile) {
+    backward_as<std::remove_pointer_t<decltype(tile)>>(
+        stream, s, {.m = s.rows, .n = s.in, .k = s.out, .a = dy, .b = w, .mask = mask, .c = dx},
+        {.m = s.out, .n = s.in, .k = s.rows, .a = dy, .b = x, .mask = mask, .beta = beta, .c = dw}, g, db);
+  });
 }
 
 void matmul(Stream& stream, const MatmulShape& s, const float* a, const float* b, float beta, float* c) {

@@ -69,7 +69,7 @@ inline void require_tensor_cores() {
 /// The sums of one thread: 64 x 64 a block of four warps, 32 x 32 a warp. Same interface as gemm.cuh's FloatTile.
 struct TensorTile {
   // With rows of 64 + 8 floats the 32 lanes' reads, 4 rows by 8 columns, fall into 32 banks.
-  static constexpr int m = 64, n = 64, depth = 32, pad = 8, threads = 128;
+  static constexpr int m = 64, n = 64, depth = 32, pad = 8, threads = 128, resident = 1;
 
   __device__ static float as_factor(float x) { return round_to_tf32(x); }
 
