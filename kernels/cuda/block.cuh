@@ -84,6 +84,43 @@ class ChannelWalk {
   std::int64_t n_, spatial_, sample_stride_, sample_, inner_, step_samples_, step_inner_;
 };
 
+/// For each element of this thread's share of a channel, in order: use(index, load(walk)). The loads of four elements are on
+/// their way together: none waits for what `use` writes, and past the end the last element is loaded again.
+template <class Load, class Use>
+__device__ inline void for_each_of(ChannelWalk at, const Load& load, const Use& use) {
+  constexpr int together = 4;
+  while (at.inside()) {
+    decltype(load(at)) values[together];
+    std::int64_t indices[together];
+    ChannelWalk last = at;
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      indices[i] = at.inside() ? at.index : -1;
+      if (at.inside()) last = at;
+      values[i] = load(last);
+      at.next();
+    }
+#pragma unroll
+    for (int i = 0; i < together; ++i)
+      if (indices[i] >= 0) use(indices[i], values[i]);
+  }
+}
+
+/// The sum of value(row, column) over first <= row < end, in the threads of threadIdx.y 0 of a block of (32, 8); each takes every
+/// eighth row from its `first` on.
+template <class Value>
+__device__ inline float column_total(std::int64_t column, std::int64_t columns, std::int64_t first, std::int64_t end,
+                                     const Value& value, float (&sums)[8][33]) {
+  float sum = 0.0f;
+  if (column < columns)
+    for (std::int64_t row = first; row < end; row += 8) sum += value(row, column);
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0)
+    for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
+  return sum;
+}
+
 /// Adds up `rows` rows of `columns` values, value(row, column), in blocks of `rows_per_block` rows (blockIdx.y), into
 /// out[blockIdx.y * columns + column]. 32 columns a block in threadIdx.x, 8 rows at a time in threadIdx.y.
 template <class Value>
@@ -92,13 +129,8 @@ __global__ void __launch_bounds__(256) column_sum_kernel(std::int64_t rows, std:
   __shared__ float sums[8][33];
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * 32 + threadIdx.x;
   const std::int64_t begin = blockIdx.y * rows_per_block, end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
-  float sum = 0.0f;
-  if (column < columns)
-    for (std::int64_t row = begin + threadIdx.y; row < end; row += 8) sum += value(row, column);
-  sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
+  const float sum = column_total(column, columns, begin + threadIdx.y, end, value, sums);
   if (threadIdx.y != 0 || column >= columns) return;
-  for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
   float* to = out + blockIdx.y * columns + column;
   *to = accumulate ? *to + sum : sum;
 }

@@ -4,9 +4,9 @@
 //   y[k, i] = b[k] + sum_{c,s} w[k,c,s] x[c, i - pad + s]
 // A block makes 16 output channels of one line (up to 128 positions); conv_line.cuh has its inner product. dx is the same sum
 // with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] = sum over lines
-// and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers. Everything else (R > 1,
-// strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it is matrix
-// products on tensor cores (conv2d_gemm.cuh).
+// and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers, and db falls off. Everything
+// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it
+// is matrix products on tensor cores (conv2d_gemm.cuh).
 #include "retort/kernels/conv2d.h"
 
 #include "retort/kernels/cuda/all.h"
@@ -29,55 +29,51 @@ struct LineShape {
   int inputs, outputs, height, in_width, out_width, pad;
 };
 
-/// Grid and block: line_blocks.
-/// `reversed`: weight (k, c, s) is w[c, k, S-1-s] of w: (inputs, outputs, S); else w[k, c, s] of (outputs, inputs, S).
+/// Grid and block: line_blocks. `reversed`: of the weights, see stage_weights.
 template <int S, bool reversed>
-__global__ void __launch_bounds__(line_groups * 4)
+__global__ void __launch_bounds__(line_groups * 4 * line_shares, 1)
     line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const float* bias, float* y) {
-  __shared__ __align__(16) float tile_x[line_c][line_positions + S - 1 + 4];
-  __shared__ __align__(16) float tile_w[line_c][S][line_k];
-  const int threads = static_cast<int>(blockDim.x * blockDim.y), me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
-  const int positions = static_cast<int>(blockDim.x) * 4;
+  __shared__ LineMemory<S, line_positions> memory;
+  const int threads = static_cast<int>(blockDim.x * blockDim.y * blockDim.z), share = static_cast<int>(threadIdx.z);
+  const int me = static_cast<int>((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x);
+  const int positions = static_cast<int>(blockDim.x) * 4, stage = static_cast<int>(blockDim.z) * line_c;
   const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
   const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+  const std::int64_t channel_stride = static_cast<std::int64_t>(p.height) * p.in_width;
 
   for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
     const std::int64_t n = line / p.height, h = line % p.height;
     float sum[4][4] = {};
-    for (int c0 = 0; c0 < p.inputs; c0 += line_c) {
-      const int depth = p.inputs - c0 < line_c ? p.inputs - c0 : line_c;
-      for (int e = me; e < depth * (positions + S - 1); e += threads) {
-        const int c = e / (positions + S - 1), j = e % (positions + S - 1), i = i0 + j - p.pad;
-        const std::int64_t at = ((n * p.inputs + c0 + c) * p.height + h) * p.in_width + i;
-        tile_x[c][j] = i >= 0 && i < p.in_width ? x[at] : 0.0f;
-      }
-      for (int e = me; e < depth * S * line_k; e += threads) {
-        const int s = e % S, c = e / S % depth, k = e / (S * depth);
-        const std::int64_t at = reversed ? (static_cast<std::int64_t>(c0 + c) * p.outputs + k0 + k) * S + (S - 1 - s)
-                                         : (static_cast<std::int64_t>(k0 + k) * p.inputs + c0 + c) * S + s;
-        tile_w[c][s][k] = k0 + k < p.outputs ? w[at] : 0.0f;
-      }
+    for (int c0 = 0; c0 < p.inputs; c0 += stage) {
+      const int depth = p.inputs - c0 < stage ? p.inputs - c0 : stage;
+      stage_inputs(memory, x + (n * p.inputs + c0) * channel_stride + h * p.in_width, channel_stride, i0 - p.pad, p.in_width,
+                   depth, positions + S - 1, me, threads);
+      stage_weights<S, reversed>(memory, w, p.inputs, p.outputs, c0, depth, k0, me, threads);
       __syncthreads();
-      add_line_products<S>(tile_x, tile_w, depth, my_i, my_k, sum);
+      add_line_products(memory, share, depth, my_i, my_k, sum);
       __syncthreads();
     }
+    add_shares(memory, sum);
+    if (share == 0) {
 #pragma unroll
-    for (int q = 0; q < 4; ++q) {
-      const int k = k0 + my_k + q;
-      if (k >= p.outputs) continue;
-      const float b = bias == nullptr ? 0.0f : bias[k];
-      float* to = y + ((n * p.outputs + k) * p.height + h) * p.out_width;
+      for (int q = 0; q < 4; ++q) {
+        const int k = k0 + my_k + q;
+        if (k >= p.outputs) continue;
+        const float b = bias == nullptr ? 0.0f : bias[k];
+        float* to = y + ((n * p.outputs + k) * p.height + h) * p.out_width;
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-        if (i0 + my_i + j < p.out_width) to[i0 + my_i + j] = sum[q][j] + b;
+        for (int j = 0; j < 4; ++j)
+          if (i0 + my_i + j < p.out_width) to[i0 + my_i + j] = sum[q][j] + b;
+      }
     }
+    if (line + gridDim.z < lines) __syncthreads();  // the shares' sums have been read
   }
 }
 
 template <int S, bool reversed>
 void launch_line(Stream& stream, const char* name, const LineShape& p, std::int64_t lines, const float* x, const float* w,
                  const float* bias, float* y) {
-  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 4), line_groups, p.outputs, lines);
+  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 4), line_groups, p.inputs, p.outputs, lines);
   launch({stream, name, grid, block}, line_kernel<S, reversed>, p, lines, x, w, bias, y);
 }
 
@@ -96,8 +92,8 @@ void line_conv(Stream& stream, const char* name, std::int64_t s, const LineShape
 
 constexpr int dw_width = 8;  // positions a thread handles at once
 
-/// Block (c tile, k tile), grid (c tiles, k tiles, parts of the lines); partial: (parts, K, C, S). A line's x and dy tiles are in
-/// dynamic shared memory, rows of odd length so that threads of a warp meet different banks.
+/// Block (c tile, k tile), grid (c tiles, k tiles, parts of the lines). partial: (parts, K C S + K), dw's sums and then db's. A
+/// line's x and dy tiles are in dynamic shared memory, rows of odd length so that threads of a warp meet different banks.
 template <int S>
 __global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::int64_t lines, std::int64_t lines_per_part,
                                                       const float* x, const float* dy, float* partial) {
@@ -110,19 +106,25 @@ __global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::in
   const int c0 = static_cast<int>(blockIdx.x) * tile_c, k0 = static_cast<int>(blockIdx.y) * tile_k;
   const std::int64_t begin = blockIdx.z * lines_per_part, end = begin + lines_per_part < lines ? begin + lines_per_part : lines;
 
-  float sum[S] = {};
+  float sum[S] = {}, sum_dy = 0.0f;
   for (std::int64_t line = begin; line < end; ++line) {
     const std::int64_t n = line / p.height, h = line % p.height;
-    for (int e = me; e < tile_c * x_row; e += threads) {
-      const int c = e / x_row, i = e % x_row - p.pad;
-      const bool inside = c0 + c < p.inputs && i >= 0 && i < p.in_width;
-      tile_x[e] = inside ? x[((n * p.inputs + c0 + c) * p.height + h) * p.in_width + i] : 0.0f;
-    }
-    for (int e = me; e < tile_k * dy_row; e += threads) {
-      const int k = e / dy_row, i = e % dy_row;
-      const bool inside = k0 + k < p.outputs && i < p.out_width;
-      tile_dy[e] = inside ? dy[((n * p.outputs + k0 + k) * p.height + h) * p.out_width + i] : 0.0f;
-    }
+    const float* line_x = x + ((n * p.inputs + c0) * p.height + h) * p.in_width;
+    const float* line_dy = dy + ((n * p.outputs + k0) * p.height + h) * p.out_width;
+    copy_in_eights(
+        me, tile_c * x_row, threads,
+        [&](int e) {
+          const int c = e / x_row, i = e % x_row - p.pad;
+          return c0 + c < p.inputs && i >= 0 && i < p.in_width ? line_x[c * p.height * p.in_width + i] : 0.0f;
+        },
+        [&](int e) { return tile_x + e; });
+    copy_in_eights(
+        me, tile_k * dy_row, threads,
+        [&](int e) {
+          const int k = e / dy_row, i = e % dy_row;
+          return k0 + k < p.outputs && i < p.out_width ? line_dy[k * p.height * p.out_width + i] : 0.0f;
+        },
+        [&](int e) { return tile_dy + e; });
     __syncthreads();
     const float* row_x = tile_x + threadIdx.x * x_row;
     const float* row_dy = tile_dy + threadIdx.y * dy_row;
@@ -133,6 +135,7 @@ __global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::in
 #pragma unroll
       for (int j = 0; j < dw_width; ++j) {
         const float g = row_dy[i + j];
+        sum_dy += g;
 #pragma unroll
         for (int s = 0; s < S; ++s) sum[s] = fmaf(g, window[j + s], sum[s]);
       }
@@ -141,9 +144,24 @@ __global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::in
   }
   const int c = c0 + static_cast<int>(threadIdx.x), k = k0 + static_cast<int>(threadIdx.y);
   if (c >= p.inputs || k >= p.outputs) return;
-  float* to = partial + ((static_cast<std::int64_t>(blockIdx.z) * p.outputs + k) * p.inputs + c) * S;
+  const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S;
+  float* to = partial + blockIdx.z * (weights + p.outputs);
 #pragma unroll
-  for (int s = 0; s < S; ++s) to[s] = sum[s];
+  for (int s = 0; s < S; ++s) to[(static_cast<std::int64_t>(k) * p.inputs + c) * S + s] = sum[s];
+  if (c == 0) to[weights + k] = sum_dy;
+}
+
+/// Adds the parts' sums to dw (weights) and db (channels). 32 of them a block in threadIdx.x, 8 parts at a time in threadIdx.y.
+__global__ void __launch_bounds__(256) add_parts_kernel(std::int64_t parts, std::int64_t weights, std::int64_t channels,
+                                                        const float* partial, float* dw, float* db) {
+  __shared__ float sums[8][33];
+  const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * 32 + threadIdx.x, of_part = weights + channels;
+  const float total = column_total(at, of_part, threadIdx.y, parts, RowsOf{partial, of_part}, sums);
+  if (threadIdx.y != 0 || at >= of_part) return;
+  if (at < weights)
+    dw[at] += total;
+  else if (db != nullptr)
+    db[at - weights] += total;
 }
 
 struct DwTiles {
@@ -161,19 +179,20 @@ DwTiles dw_tiles(const LineShape& p, std::int64_t s) {
 }
 
 template <int S>
-void launch_line_dw(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* dy, float* dw) {
+void launch_line_dw(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* dy, float* dw,
+                    float* db) {
   const char* name = "conv2d.backward.dw";
   constexpr std::int64_t enough_blocks = 264;  // as in gemm.cuh
   const DwTiles tile = dw_tiles(p, S);
   const std::int64_t c_tiles = ceil_div(p.inputs, tile.c), k_tiles = ceil_div(p.outputs, tile.k);
   const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(enough_blocks, c_tiles * k_tiles), 1, lines);
   const std::int64_t lines_per_part = ceil_div(lines, parts), used = ceil_div(lines, lines_per_part);
-  const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S;
-  auto* partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(used * weights) * sizeof(float)));
+  const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S, of_part = weights + p.outputs;
+  auto* partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(used * of_part) * sizeof(float)));
   launch({stream, name, dim3(count(c_tiles), count(k_tiles), count(used)), dim3(count(tile.c), count(tile.k)), tile.shared_bytes},
          line_dw_kernel<S>, p, lines, lines_per_part, x, dy, partial);
-  launch({stream, name, dim3(count(ceil_div(weights, 32))), dim3(32, 8)}, column_sum_kernel<RowsOf>, used, weights, used,
-         RowsOf{partial, weights}, true, dw);
+  launch({stream, name, dim3(count(ceil_div(of_part, 32))), dim3(32, 8)}, add_parts_kernel, used, weights, p.outputs, partial, dw,
+         db);
 }
 
 // ---- any shape
@@ -294,35 +313,42 @@ void backward_dx(Stream& stream, const Conv2dShape& p, const float* w, const flo
          dx);
 }
 
-void backward_dw(Stream& stream, const Conv2dShape& p, const float* x, const float* dy, float* dw) {
-  if (on_tensor_cores(stream, p)) {
-    launch_gemm<TensorTile>(stream, "conv2d.backward.dw",
-                            ConvWeightGradient{with_outputs(p), x, dy, dw, p.k, p.c * p.r * p.s, p.n * p.oh() * p.ow()});
-    return;
-  }
+void backward_db(Stream& stream, const Conv2dShape& p, const float* dy, float* db) {
+  launch({stream, "conv2d.backward.db", dim3(count(p.k)), dim3(256)}, conv_db_kernel, p.n, p.k, p.oh() * p.ow(), dy, db);
+}
+
+/// And db, if it is not null.
+void backward_dw(Stream& stream, const Conv2dShape& p, const float* x, const float* dy, float* dw, float* db) {
   const LineShape line = line_shape(p);
-  if (is_line(p) && dw_tiles(line, p.s).shared_bytes <= 48 * 1024) {
+  const bool tensor_cores = on_tensor_cores(stream, p);
+  if (!tensor_cores && is_line(p) && dw_tiles(line, p.s).shared_bytes <= 48 * 1024) {
     switch (p.s) {
       case 3:
-        return launch_line_dw<3>(stream, line, p.n * p.h, x, dy, dw);
+        return launch_line_dw<3>(stream, line, p.n * p.h, x, dy, dw, db);
       case 5:
-        return launch_line_dw<5>(stream, line, p.n * p.h, x, dy, dw);
+        return launch_line_dw<5>(stream, line, p.n * p.h, x, dy, dw, db);
       default:
-        return launch_line_dw<9>(stream, line, p.n * p.h, x, dy, dw);
+        return launch_line_dw<9>(stream, line, p.n * p.h, x, dy, dw, db);
     }
   }
   const std::int64_t weights = p.k * p.c * p.r * p.s;
-  launch({stream, "conv2d.backward.dw", dim3(count(ceil_div(weights * 32, 256))), dim3(256)}, conv_dw_kernel, with_outputs(p), x,
-         dy, dw);
+  if (tensor_cores)
+    launch_gemm<TensorTile>(stream, "conv2d.backward.dw",
+                            ConvWeightGradient{with_outputs(p), x, dy, dw, p.k, p.c * p.r * p.s, p.n * p.oh() * p.ow()});
+  else
+    launch({stream, "conv2d.backward.dw", dim3(count(ceil_div(weights * 32, 256))), dim3(256)}, conv_dw_kernel, with_outputs(p),
+           x, dy, dw);
+  if (db != nullptr) backward_db(stream, p, dy, db);
 }
 
 void conv2d_backward(Stream& stream, const Conv2dShape& p, const float* x, const float* w, const float* dy, float* dx, float* dw,
                      float* db) {
   if (p.n * p.c * p.h * p.w == 0 || p.k == 0) return;
   if (dx != nullptr) backward_dx(stream, p, w, dy, dx);
-  if (dw != nullptr) backward_dw(stream, p, x, dy, dw);
-  if (db != nullptr)
-    launch({stream, "conv2d.backward.db", dim3(count(p.k)), dim3(256)}, conv_db_kernel, p.n, p.k, p.oh() * p.ow(), dy, db);
+  if (dw != nullptr)
+    backward_dw(stream, p, x, dy, dw, db);
+  else if (db != nullptr)
+    backward_db(stream, p, dy, db);
 }
 
 }  // namespace

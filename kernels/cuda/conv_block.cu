@@ -41,51 +41,50 @@ struct LineShape {
 
 /// Grid and block: line_blocks.
 template <int S>
-__global__ void __launch_bounds__(line_groups * 4)
+__global__ void __launch_bounds__(line_groups * 4 * line_shares, 1)
     line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const Affine affine, float* y) {
-  __shared__ __align__(16) float tile_x[line_c][line_positions + S - 1 + 4];
-  __shared__ __align__(16) float tile_w[line_c][S][line_k];
-  const int threads = static_cast<int>(blockDim.x * blockDim.y), me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
-  const int positions = static_cast<int>(blockDim.x) * 4;
+  __shared__ LineMemory<S, line_positions> memory;
+  const int threads = static_cast<int>(blockDim.x * blockDim.y * blockDim.z), share = static_cast<int>(threadIdx.z);
+  const int me = static_cast<int>((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x);
+  const int positions = static_cast<int>(blockDim.x) * 4, stage = static_cast<int>(blockDim.z) * line_c;
   const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
   const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+  const std::int64_t channel_stride = static_cast<std::int64_t>(p.height) * p.in_width;
 
   for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
     const std::int64_t n = line / p.out_height, row = line % p.out_height;
     float sum[4][4] = {};
-    for (int c0 = 0; c0 < p.inputs; c0 += line_c) {
-      const int depth = p.inputs - c0 < line_c ? p.inputs - c0 : line_c;
-      for (int e = me; e < depth * (positions + S - 1); e += threads) {
-        const int c = e / (positions + S - 1), j = e % (positions + S - 1), i = i0 + j;
-        const std::int64_t at = ((n * p.inputs + c0 + c) * p.height + row * p.row_stride) * p.in_width + i;
-        tile_x[c][j] = i < p.in_width ? x[at] : 0.0f;
-      }
-      for (int e = me; e < depth * S * line_k; e += threads) {
-        const int s = e % S, c = e / S % depth, k = e / (S * depth);
-        tile_w[c][s][k] = k0 + k < p.outputs ? w[(static_cast<std::int64_t>(k0 + k) * p.inputs + c0 + c) * S + s] : 0.0f;
-      }
+    for (int c0 = 0; c0 < p.inputs; c0 += stage) {
+      const int depth = p.inputs - c0 < stage ? p.inputs - c0 : stage;
+      stage_inputs(memory, x + (n * p.inputs + c0) * channel_stride + row * p.row_stride * p.in_width, channel_stride, i0,
+                   p.in_width, depth, positions + S - 1, me, threads);
+      stage_weights<S, false>(memory, w, p.inputs, p.outputs, c0, depth, k0, me, threads);
       __syncthreads();
-      add_line_products<S>(tile_x, tile_w, depth, my_i, my_k, sum);
+      add_line_products(memory, share, depth, my_i, my_k, sum);
       __syncthreads();
     }
+    add_shares(memory, sum);
+    if (share == 0) {
 #pragma unroll
-    for (int q = 0; q < 4; ++q) {
-      const int k = k0 + my_k + q;
-      if (k >= p.outputs) continue;
-      const float2 a = affine.of(k);
-      float* to = y + ((n * p.outputs + k) * p.out_height + row) * p.out_width;
+      for (int q = 0; q < 4; ++q) {
+        const int k = k0 + my_k + q;
+        if (k >= p.outputs) continue;
+        const float2 a = affine.of(k);
+        float* to = y + ((n * p.outputs + k) * p.out_height + row) * p.out_width;
 #pragma unroll
-      for (int j = 0; j < 4; j += 2)
-        if ((i0 + my_i + j) / 2 < p.out_width)
-          to[(i0 + my_i + j) / 2] = relu(larger(fmaf(sum[q][j], a.x, a.y), fmaf(sum[q][j + 1], a.x, a.y)));
+        for (int j = 0; j < 4; j += 2)
+          if ((i0 + my_i + j) / 2 < p.out_width)
+            to[(i0 + my_i + j) / 2] = relu(larger(fmaf(sum[q][j], a.x, a.y), fmaf(sum[q][j + 1], a.x, a.y)));
+      }
     }
+    if (line + gridDim.z < lines) __syncthreads();  // the shares' sums have been read
   }
 }
 
 template <int S>
 void launch_line(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* w, const Affine& affine,
                  float* y) {
-  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 2), line_groups, p.outputs, lines);
+  const auto [grid, block] = line_blocks(ceil_div(p.out_width, 2), line_groups, p.inputs, p.outputs, lines);
   launch({stream, "conv_block.forward", grid, block}, line_kernel<S>, p, lines, x, w, affine, y);
 }
 
