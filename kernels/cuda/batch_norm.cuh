@@ -64,12 +64,14 @@ __device__ inline float2 channel_statistics(const NormShape& s, std::int64_t cha
   __shared__ Moments of_warp[norm_warps];
   __shared__ float2 result;
   Moments mine{};
-  for (ChannelWalk at = s.walk(channel); at.inside(); at.next()) {
-    const float value = x[at.index], delta = value - mine.mean;
-    mine.count += 1.0f;
-    mine.mean += delta / mine.count;
-    mine.m2 = fmaf(delta, value - mine.mean, mine.m2);
-  }
+  for_each_of(
+      s.walk(channel), [&](const ChannelWalk& at) { return x[at.index]; },
+      [&](std::int64_t, float value) {
+        const float delta = value - mine.mean;
+        mine.count += 1.0f;
+        mine.mean += delta / mine.count;
+        mine.m2 = fmaf(delta, value - mine.mean, mine.m2);
+      });
   merge_warp(mine);
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
   __syncthreads();

@@ -21,8 +21,10 @@ struct PoolShape {
 /// Element of a plane with the window's largest normalised value.
 struct Winner {
   int index;
-  float value;
+  float value, x;  // normalised, and as it was
 };
+
+__device__ inline int smaller(int a, int b) { return a < b ? a : b; }
 
 /// Kernel: the window's size where the compiler knows it ((1, 2), MTL-net's), else 0.
 template <int KernelH, int KernelW>
@@ -31,24 +33,33 @@ struct Windows {
   NormAffine affine;
 
   __device__ int height() const { return KernelH != 0 ? KernelH : s.kernel_h; }
+  /// No two windows share an element.
+  __device__ bool apart() const { return height() <= s.stride_h && width() <= s.stride_w && s.oh > 0 && s.ow > 0; }
   __device__ int width() const { return KernelW != 0 ? KernelW : s.kernel_w; }
 
   __device__ Winner winner(const float* plane, int oh, int ow) const {
     const int top = oh * s.stride_h * s.w + ow * s.stride_w;
-    Winner best{top, affine(plane[top])};
+    Winner best{top, affine(plane[top]), plane[top]};
     for (int r = 0; r < height(); ++r)
       for (int c = 0; c < width(); ++c) {
         const int i = top + r * s.w + c;
         const float value = affine(plane[i]);
         const bool first_nan = value != value && best.value == best.value;
-        if (value > best.value || first_nan) best = {i, value};
+        if (value > best.value || first_nan) best = {i, value, plane[i]};
       }
     return best;
   }
 
   /// What reaches element i of the plane; dy: the pooled plane's gradient.
+  template <bool are_apart>
   __device__ float gradient(const float* plane, const float* dy, int i, bool relu) const {
     const int h = i / s.w, w = i % s.w;
+    if constexpr (are_apart) {  // the nearest window wins i or another, without branches
+      const int oh = smaller(h / s.stride_h, s.oh - 1), ow = smaller(w / s.stride_w, s.ow - 1);
+      const Winner best = winner(plane, oh, ow);
+      const float g = dy[oh * s.ow + ow];
+      return best.index == i && (!relu || best.value > 0.0f) ? g : 0.0f;
+    }
     // Windows oh with oh * stride <= h < oh * stride + kernel.
     const int first_h = h < height() ? 0 : (h - height()) / s.stride_h + 1;
     const int first_w = w < width() ? 0 : (w - width()) / s.stride_w + 1;
@@ -69,11 +80,13 @@ __global__ void __launch_bounds__(norm_threads)
   const std::int64_t channel = blockIdx.x;
   const float2 statistics = channel_statistics(s, channel, x, running_mean, running_var, mean, invstd);
   const Windows<KernelH, KernelW> windows{pool, NormAffine(gamma[channel], beta[channel], statistics.x, statistics.y)};
-  for (ChannelWalk at(s.n, s.c, pool.oh * pool.ow, channel); at.inside(); at.next()) {
-    const int i = static_cast<int>(at.inner());
-    const float* plane = x + (at.sample() * s.c + channel) * s.spatial;
-    y[at.index] = activate(windows.winner(plane, i / pool.ow, i % pool.ow).value, s.relu);
-  }
+  for_each_of(
+      ChannelWalk(s.n, s.c, pool.oh * pool.ow, channel),
+      [&](const ChannelWalk& at) {
+        const int i = static_cast<int>(at.inner());
+        return windows.winner(x + (at.sample() * s.c + channel) * s.spatial, i / pool.ow, i % pool.ow).value;
+      },
+      [&](std::int64_t index, float value) { y[index] = activate(value, s.relu); });
 }
 
 template <int KernelH, int KernelW>
@@ -86,14 +99,19 @@ __global__ void __launch_bounds__(norm_threads)
   const Windows<KernelH, KernelW> windows{pool, NormAffine(gamma[channel], beta[channel], center, inverse)};
   const std::int64_t outputs = pool.oh * pool.ow;
   float sum_g = 0.0f, sum_gx = 0.0f;
-  for (ChannelWalk at(s.n, s.c, outputs, channel); at.inside(); at.next()) {
-    const int i = static_cast<int>(at.inner());
-    const float* plane = x + (at.sample() * s.c + channel) * s.spatial;
-    const Winner best = windows.winner(plane, i / pool.ow, i % pool.ow);
-    const float g = s.relu && !(best.value > 0.0f) ? 0.0f : dy[at.index];
-    sum_g += g;
-    sum_gx = fmaf(g, (plane[best.index] - center) * inverse, sum_gx);
-  }
+  for_each_of(
+      ChannelWalk(s.n, s.c, outputs, channel),
+      [&](const ChannelWalk& at) {
+        const int i = static_cast<int>(at.inner());
+        const float* plane = x + (at.sample() * s.c + channel) * s.spatial;
+        const float g = dy[at.index];
+        const Winner best = windows.winner(plane, i / pool.ow, i % pool.ow);
+        return make_float2(s.relu && !(best.value > 0.0f) ? 0.0f : g, best.x);
+      },
+      [&](std::int64_t, const float2& of_window) {
+        sum_g += of_window.x;
+        sum_gx = fmaf(of_window.x, (of_window.y - center) * inverse, sum_gx);
+      });
   sum_g = block_sum(sum_g, sums[0]);
   sum_gx = block_sum(sum_gx, sums[1]);
   if (threadIdx.x == 0) {
@@ -102,12 +120,21 @@ __global__ void __launch_bounds__(norm_threads)
   }
   if (dx == nullptr) return;
   const float m = s.count(), mean_g = sum_g / m, mean_gx = sum_gx / m;
-  for (ChannelWalk at = s.walk(channel); at.inside(); at.next()) {
-    const int i = static_cast<int>(at.inner());
-    const std::int64_t plane = at.sample() * s.c + channel;
-    const float g = windows.gradient(x + plane * s.spatial, dy + plane * outputs, i, s.relu);
-    dx[at.index] = windows.affine.scale * (g - mean_g - (x[at.index] - center) * inverse * mean_gx);
-  }
+  const auto write_dx = [&](auto are_apart) {
+    for_each_of(
+        s.walk(channel),
+        [&](const ChannelWalk& at) {
+          const std::int64_t plane = at.sample() * s.c + channel;
+          const int i = static_cast<int>(at.inner());
+          const float g = windows.template gradient<are_apart>(x + plane * s.spatial, dy + plane * outputs, i, s.relu);
+          return g - mean_g - (x[at.index] - center) * inverse * mean_gx;
+        },
+        [&](std::int64_t index, float value) { dx[index] = windows.affine.scale * value; });
+  };
+  if (windows.apart())
+    write_dx(std::true_type{});
+  else
+    write_dx(std::false_type{});
 }
 
 PoolShape pool_shape(const MaxPool2dShape& s) {

@@ -44,19 +44,22 @@ __global__ void __launch_bounds__(threads)
     adam_kernel(std::int64_t n, bool vector, const AdamHyper h, const std::int32_t* completed, float* p, const float* g, float* m,
                 float* v, float* teacher) {
   __shared__ AdamStep step;
+  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * 4;
+  const bool whole = vector && first + 3 < n;
+  float4 p4{}, g4{}, m4{}, v4{}, old{};
+  if (whole) {  // on their way while the first thread works out the step
+    p4 = at4(p, first), g4 = *reinterpret_cast<const float4*>(g + first), m4 = at4(m, first), v4 = at4(v, first);
+    if (teacher != nullptr) old = at4(teacher, first);
+  }
   if (threadIdx.x == 0) step = adam_step(h, *completed);
   __syncthreads();
-  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * 4;
-  if (vector && first + 3 < n) {
-    float4 p4 = at4(p, first), m4 = at4(m, first), v4 = at4(v, first);
-    const float4 g4 = *reinterpret_cast<const float4*>(g + first);
+  if (whole) {
     adam_update(h, step, p4.x, g4.x, m4.x, v4.x);
     adam_update(h, step, p4.y, g4.y, m4.y, v4.y);
     adam_update(h, step, p4.z, g4.z, m4.z, v4.z);
     adam_update(h, step, p4.w, g4.w, m4.w, v4.w);
     at4(p, first) = p4, at4(m, first) = m4, at4(v, first) = v4;
     if (teacher == nullptr) return;
-    const float4 old = at4(teacher, first);
     at4(teacher, first) = make_float4(average(h.ema, old.x, p4.x), average(h.ema, old.y, p4.y), average(h.ema, old.z, p4.z),
                                       average(h.ema, old.w, p4.w));
     return;
