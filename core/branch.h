@@ -29,6 +29,9 @@ class Branch {
   Branch(const Branch&) = delete;
   Branch& operator=(const Branch&) = delete;
 
+  /// Whether its work may run at the same time as what follows.
+  bool parallel() const { return side_ != nullptr; }
+
   template <class Work>
   auto run(Work&& work) {
     const LaneScope scope(context_, side_ ? *side_ : context_.lane());

@@ -151,10 +151,11 @@ Trainer::End Trainer::train_epoch(const std::atomic<bool>& stop) {
 void Trainer::train_step(std::int64_t rows) {
   const auto step = [&] {
     const Batch batch = feed_.next(rows);
-    const StepLosses losses = state_->step(batch);
-    ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
-    ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
-    feed_.record(losses.values);
+    state_->step(batch, [this, &batch](const StepLosses& losses) {
+      ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
+      ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
+      feed_.record(losses.values);
+    });
   };
   if (rows == loader_->batch())
     graph_->run(step);

@@ -1,5 +1,6 @@
 #include "retort/distill/training_state.h"
 
+#include "retort/core/branch.h"
 #include "retort/distill/weights.h"
 
 namespace retort {
@@ -13,7 +14,8 @@ nn::EmaBuffers parse_ema_buffers(const std::string& text) {
 
 TrainingState::TrainingState(Context& context, const RunConfig& config, const nn::ModelSpec& spec, std::string_view method_name)
     : context_(context), beta_(config.beta), ema_buffers_(parse_ema_buffers(config.ema_buffers)) {
-  const MethodOptions options{static_cast<float>(config.alpha), static_cast<float>(config.lambda), static_cast<float>(config.tau)};
+  const MethodOptions options{static_cast<float>(config.alpha), static_cast<float>(config.lambda),
+                              static_cast<float>(config.tau)};
   // A method's own parameters may need the number of shared features, which a throw-away model tells.
   const std::int64_t features = nn::make_model(context, spec)->feature_count();
   method_ = make_method(context, method_name, options, features);
@@ -34,14 +36,21 @@ TrainingState::TrainingState(Context& context, const RunConfig& config, const nn
   context.seed(config.seed, adam_->steps().ints());
 }
 
-StepLosses TrainingState::step(const Batch& batch) {
-  context_.begin_step();
-  arena_->zero_gradients();
-  StepLosses losses = method_->losses(*model_, teacher_.get(), batch);
-  losses.total.backward();
+StepLosses TrainingState::step(const Batch& batch, const std::function<void(const StepLosses&)>& note) {
   const bool follows = method_->teacher() == Teacher::ema;
+  context_.begin_step();
+  Branch clearing(context_);  // nobody adds to gradients before the losses are there
+  clearing.run([&] { arena_->zero_gradients(); });
+  StepLosses losses = method_->losses(*model_, teacher_.get(), batch);
+  clearing.join();
+  Branch noting(context_);  // and nobody waits for the statistics and what is noted
+  noting.run([&] {
+    if (follows) nn::ema_buffers(*arena_, *teacher_arena_, static_cast<float>(beta_), ema_buffers_);
+    if (note) note(losses);
+  });
+  losses.total.backward();
   adam_->step(follows ? teacher_arena_.get() : nullptr);
-  if (follows) nn::ema_buffers(*arena_, *teacher_arena_, static_cast<float>(beta_), ema_buffers_);
+  noting.join();
   return losses;
 }
 

@@ -5,6 +5,7 @@
 #include "retort/distill/run_record.h"
 #include "retort/nn/optim/optimizers.h"
 
+#include <functional>
 #include <memory>
 
 namespace retort {
@@ -23,8 +24,9 @@ class TrainingState {
   /// Weights drawn from the seed, or read from config.init; the teacher is a copy of the student.
   TrainingState(Context& context, const RunConfig& config, const nn::ModelSpec& spec, std::string_view method_name);
 
-  /// Forward, loss, backward, optimiser, teacher. The gradients of the step stay readable until the next.
-  StepLosses step(const Batch& batch);
+  /// Forward, loss, backward, optimiser, teacher. The gradients of the step stay readable until the next. `note` gets the losses
+  /// before there are gradients; where the device can, what it gives to the context is done beside them.
+  StepLosses step(const Batch& batch, const std::function<void(const StepLosses&)>& note = {});
 
   nn::TwoTaskModel& model() { return *model_; }
   nn::TwoTaskModel* teacher() { return teacher_.get(); }

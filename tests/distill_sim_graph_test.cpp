@@ -4,6 +4,9 @@
 
 #include "retort/kernels/sim/faults.h"
 
+#include <algorithm>
+#include <array>
+
 using namespace retort;
 using Catch::Matchers::Contains;
 
@@ -54,6 +57,46 @@ TEST_CASE("captured steps leave what ordinary ones leave, bit for bit: losses, w
   CHECK(run(windows, config, scratch / "graph"));
   check_same_results(scratch / "eager", scratch / "graph");
   CHECK(load_run(scratch / "graph").steps.size() == 4);
+}
+
+TEST_CASE(
+    "the list of a captured Smooth-Distill step has each launch of an ordinary one; teacher and bookkeeping are no part of its "
+    "chain") {
+  const Mended mended;
+  const WindowSet windows = toy_windows(4, 35, 28);
+  Context context(Device::cuda_sim, 2);
+  const RunConfig config = small_config("smooth-distill");
+  TrainingState state(context, config, {"mtl-net", Shape{1, 3, 28}, {4, 2}, 1}, config.method);
+  const DeviceData data(context, windows, 4);
+  BatchFeed feed(data, windows.count(), 2);
+  feed.start(std::array{0, 1, 2, 3});
+  const Tensor confusion1 = Tensor::zeros(context, {4, 4}, DType::i32), confusion2 = Tensor::zeros(context, {2, 2}, DType::i32);
+  const auto step = [&] {
+    const Batch batch = feed.next(2);
+    state.step(batch, [&](const StepLosses& losses) {
+      ops::count_confusion(losses.logits.task1, batch.labels1, confusion1);
+      ops::count_confusion(losses.logits.task2, batch.labels2, confusion2);
+      feed.record(losses.values);
+    });
+  };
+  StepGraph graph(context);
+  std::int64_t launches = 0;
+  for (int i = 0; i <= StepGraph::warm_up; ++i) {
+    feed.start(std::array{0, 1, 2, 3});
+    sim::inject({});
+    graph.run(step);
+    launches = i < StepGraph::warm_up ? sim::launches() : launches;
+  }
+  const auto nodes = graph.nodes();
+  CHECK(std::ranges::count_if(nodes, &WorkNode::is_kernel) == launches);
+  CHECK(sim::launches() == launches);
+  CHECK(std::ranges::max(nodes, {}, &WorkNode::depth).depth <= 24);  // docs/step_graph.md
+  for (const char* name : {"fill", "conv_block.forward", "optimizer.ema", "confusion.add", "batch.record"}) {
+    INFO(name);
+    CHECK(std::ranges::count(nodes, name, &WorkNode::name) > 0);
+    for (const WorkNode& node : nodes)
+      if (node.name == name) CHECK(node.beside);
+  }
 }
 
 // A test for each method, so that they run side by side.

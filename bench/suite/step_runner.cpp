@@ -50,10 +50,11 @@ void StepRunner::steps(int count) {
     }
     graph_.run([this] {
       const Batch batch = feed_.next(spec_.batch);
-      const StepLosses losses = state_.step(batch);
-      ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
-      ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
-      feed_.record(losses.values);
+      state_.step(batch, [this, &batch](const StepLosses& losses) {
+        ops::count_confusion(losses.logits.task1, batch.labels1, confusion1_);
+        ops::count_confusion(losses.logits.task2, batch.labels2, confusion2_);
+        feed_.record(losses.values);
+      });
     });
   }
   data_.context().synchronize();

@@ -1,5 +1,6 @@
 #include "retort/kernels/conv2d.h"
 
+#include "retort/core/branch.h"
 #include "retort/core/ops/common.h"
 #include "retort/kernels/conv_block.h"
 
@@ -42,12 +43,22 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
   const Tensor y = Tensor::empty(x.context(), {shape.n, shape.k, shape.oh(), shape.ow()});
   kernel<Conv2dKernels>(x.device()).forward(x.stream(), shape, x.data(), w.data(), data_or_null(b), y.mutable_data());
   autograd::record("conv2d", y, {x, w, b}, [shape, saved_x = Saved(x), saved_w = Saved(w)](const Tensor& dy, Node& node) {
-    const Tensor& input = saved_x.get();
-    Tensor dx = node.wants(0) ? Tensor::empty_like(input) : Tensor();
-    kernel<Conv2dKernels>(dy.device())
-        .backward(dy.stream(), shape, input.data(), saved_w.get().data(), dy.data(), dx.defined() ? dx.mutable_data() : nullptr,
-                  node.accumulator(1), node.accumulator(2));
-    if (dx.defined()) node.give(0, std::move(dx));
+    const auto backward = [&shape, &dy, x = saved_x.get().data(), w = saved_w.get().data()](float* dx, float* dw, float* db) {
+      kernel<Conv2dKernels>(dy.device()).backward(dy.stream(), shape, x, w, dy.data(), dx, dw, db);
+    };
+    float *dw = node.accumulator(1), *db = node.accumulator(2);
+    if (!node.wants(0)) return backward(nullptr, dw, db);
+    Tensor dx = Tensor::empty_like(saved_x.get());
+    float* to = dx.mutable_data();
+    Branch beside(dy.context());
+    if (beside.parallel()) {
+      beside.run([&] { backward(nullptr, dw, db); });
+      backward(to, nullptr, nullptr);
+      beside.join();
+    } else {
+      backward(to, dw, db);
+    }
+    node.give(0, std::move(dx));
   });
   return y;
 }

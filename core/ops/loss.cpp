@@ -25,8 +25,10 @@ void expect_teacher(const char* op, const Tensor& student, const Tensor& teacher
   check(teacher.shape() == student.shape(), "{}: teacher {} and student {}", op, teacher.shape(), student.shape());
 }
 
-/// A gradient written in the forward pass, times the scalar gradient of the loss that arrives in backward.
+/// A gradient written in the forward pass, times the scalar gradient of the loss that arrives in backward: mostly the 1 that
+/// backward begins with.
 Tensor times_scalar(const Tensor& gradient, const Tensor& scalar) {
+  if (const auto& one = scalar.context().one(); one && scalar.impl()->storage == one->storage) return gradient;
   Tensor scaled = Tensor::empty_like(gradient);
   kernel<BinaryKernels>(gradient.device())
       .forward(gradient.stream(), Binary::mul, {gradient.count(), 1, 1}, gradient.data(), scalar.data(), scaled.mutable_data());
