@@ -372,7 +372,7 @@ class DeviceTrouble(Scratch):
         self.fails("train", "--out", self.path("none"), *options, code=3, says=["out of memory", "asked for", "free"],
                    env={**os.environ, "RETORT_SIM_MEMORY": "1000000"})
         self.assertFalse(os.path.exists(self.path("none")))
-        result = retort("train", "--out", out, *options, env={**os.environ, "RETORT_SIM_FAULT": "120"})
+        result = retort("train", "--out", out, *options, env={**os.environ, "RETORT_SIM_FAULT": "70"})
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assertEqual([line for line in result.stderr.splitlines() if line.startswith("retort: ")], result.stderr.splitlines()[-1:])
         self.assertIn("illegal address", result.stderr)

@@ -56,4 +56,17 @@ TEST_CASE("a wrong result, a missing one, a stray write and a changed input are 
   CHECK(outcome([&](float* x, float* y) { right(x, y, 0, 33), x[0] += 1; }) != "");
 }
 
+TEST_CASE("no draw makes a sound kernel fail because a lone sum is next to zero") {
+  Stream stream(Device::cpu, 1);
+  op_cases::OpCase c{.op = "dot", .label = "of 2"};
+  c.input("x", 2).input("w", 2).output("y", 1);
+  c.reference = [](Stream&, const op_cases::Arguments<double>& a) { a["y"][0] = a["x"][0] * a["w"][0] + a["x"][1] * a["w"][1]; };
+  c.launch = [](Stream&, std::string_view, const op_cases::Arguments<float>& a) {
+    const volatile float first = a["x"][0] * a["w"][0], second = a["x"][1] * a["w"][1];
+    a["y"][0] = first + second;
+  };
+  const std::uint64_t seed = op_cases::fresh_seed();
+  for (std::uint64_t i = 0; i < 2000; ++i) CHECK(run_case(c, stream, "test", seed + i * 1000) == "");
+}
+
 }  // namespace
