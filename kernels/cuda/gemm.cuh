@@ -48,7 +48,8 @@ struct GemmGrid {
 template <int tile_m, int tile_n, int tile_depth, int thread_m, int thread_n>
 struct FloatTile {
   static constexpr int m = tile_m, n = tile_n, depth = tile_depth, pad = 4, threads = m / thread_m * (n / thread_n);
-  static constexpr int resident = 768 / threads;  // blocks that a multiprocessor should hold
+  // Blocks that a multiprocessor should hold; with 16 sums a thread, more would spill registers.
+  static constexpr int resident = (thread_m * thread_n > 8 ? 512 : 768) / threads;
 
   __device__ static float as_factor(float x) { return x; }
 
