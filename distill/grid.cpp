@@ -121,6 +121,8 @@ SubjectCounts read_subjects(const fs::path& directory) {
 std::optional<RunLock> RunLock::try_acquire(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
+  check<InputError>(fs::is_directory(directory), "{}: cannot make this directory{}{}", directory.string(), error ? ": " : "",
+                    error ? error.message() : "");
   const fs::path path = directory / run_files::lock;
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check<InputError>(descriptor >= 0, "{}: cannot be opened: {}", path.string(), std::strerror(errno));

@@ -163,4 +163,4 @@ class Scratch(unittest.TestCase):
             elif name == "metrics.jsonl":
                 metrics(run)
             else:
-                self.assertTrue(name.endswith(".tmp") or name == "report.html", name)
+                self.assertTrue(name.endswith(".tmp") or name in ("report.html", "lock"), name)

@@ -336,6 +336,22 @@ class Interrupted(Scratch):
                 self.ok("train", "--out", out, *(["--resume"] if begun else arguments))
                 self.same_results(whole, out)
 
+    def test_one_process_a_run(self):
+        options = ["--data", self.data, "--epochs", 10000, *SMALL]
+        for several in ([], ["--ensemble", 2]):
+            directory = self.path("shared-%d" % len(several))
+            first = os.path.join(directory, "seed-0") if several else directory
+            command = [command_harness.RETORT, "train", "--out", directory, *map(str, options + several)]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                for _ in range(1000):
+                    if os.path.exists(os.path.join(first, "config.json")):
+                        break
+                    time.sleep(0.02)
+                self.fails("train", "--resume", "--out", first, says=[first, "another process"])
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=100)
+            self.assertEqual(process.returncode, 130)
+
     def test_what_resume_may_change(self):
         out = self.path("changed")
         self.ok("train", "--out", out, "--method", "smooth-distill", *self.options)

@@ -3,6 +3,7 @@
 #include "retort/data/prepared.h"
 #include "retort/distill/ensemble.h"
 #include "retort/distill/experiment.h"
+#include "retort/distill/grid.h"
 #include "retort/distill/presets.h"
 #include "retort/distill/report/format.h"
 #include "retort/distill/report/progress.h"
@@ -118,6 +119,14 @@ int show(const std::vector<RunRecord>& runs, const fs::path& out) {
   return ok;
 }
 
+/// Two processes that write one run would make a mixture of both.
+RunLock hold(const fs::path& directory) {
+  auto lock = RunLock::try_acquire(directory);
+  check<InputError>(lock.has_value(), "{}: another process is training this run; wait for it or choose another --out",
+                    directory.string());
+  return std::move(*lock);
+}
+
 int train_one(const TrainOptions& options) {
   const auto& stop = catch_interrupts();
   const fs::path out = options.out;
@@ -133,6 +142,7 @@ int train_one(const TrainOptions& options) {
   fmt::print("{}{}\n", describe(context.device()), config.tf32 ? ", TF32" : "");
   introduce(config, windows, trainer, trainer.state().model().parameter_count());
   trainer.use_graph = !options.no_graph;
+  const RunLock lock = hold(out);
   if (options.resume) trainer.resume();
 
   std::int64_t total_steps = trainer.total_epochs() * trainer.steps_per_epoch();
@@ -184,6 +194,8 @@ int train_together(const TrainOptions& options) {
   const std::vector<Replica> replicas = make_replicas(options);
   const RunConfig& config = replicas.front().config;
   const WindowSet windows = load_prepared(config.data.path, ValueCheck::all);
+  std::vector<RunLock> locks;
+  for (const Replica& replica : replicas) locks.push_back(hold(replica.directory));
   EnsembleOptions ensemble;
   ensemble.device = parse_device(config.device);
   use_implementations(config.impl, ensemble.device);
@@ -201,7 +213,7 @@ int train_together(const TrainOptions& options) {
     introduced = true;
     trainer.observer.epoch = [&lines, seed = replicas[i].config.seed, epochs = trainer.total_epochs()](const EpochRecord& r) {
       const std::lock_guard line(lines);
-      fmt::print(stderr, "seed {}  epoch {}/{}  loss {:.4f}  val {} / {}  {}\n", seed, r.epoch, epochs, r.train_loss,
+      fmt::print(stderr, "seed {}  epoch {}/{}  loss {:.4f}  val acc {} / {} %  {}\n", seed, r.epoch, epochs, r.train_loss,
                  percent(r.val_acc1), percent(r.val_acc2), duration(r.seconds));
     };
   };
