@@ -50,15 +50,15 @@ std::vector<char*> pointers_to(std::vector<std::string>& arguments) {
   fail<InputError>("{} cannot be started: {}; it belongs beside this program", retort_program().string(), std::strerror(reason));
 }
 
-/// Runs `retort` to its end; false when it did not go well, which it has said itself.
-bool run_step(std::vector<std::string> arguments) {
+/// Runs `retort` to its end and gives its exit code; what went wrong it has said itself.
+int run_step(std::vector<std::string> arguments) {
   arguments = announced(std::move(arguments));
   pid_t child = 0;
   if (const int error = posix_spawn(&child, arguments[0].c_str(), nullptr, nullptr, pointers_to(arguments).data(), environ))
     cannot_start(error);
   int status = 0;
   while (waitpid(child, &status, 0) != child) check(errno == EINTR, "waitpid: {}", std::strerror(errno));
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 /// Becomes `retort`, so that Ctrl-C, signals and the exit code are its own.
@@ -87,7 +87,7 @@ fs::path find_raw(const PublishedData& data, const std::string& argument) {
     if (fs::is_directory(place)) return place;
   std::string list;
   for (const fs::path& place : places) list += (list.empty() ? "" : ", ") + place.string();
-  fail<InputError>("no raw {0} files in {1}; get them with fetch_data.sh {0}, name their directory, or try --synthetic",
+  fail<InputError>("no raw {0} files in {1}; get them with examples/fetch_data.sh {0}, name their directory, or try --synthetic",
                    data.dataset, list);
 }
 
@@ -114,18 +114,22 @@ void verify(const PublishedData& data, const fs::path& raw, bool unverified) {
   fmt::print("{}: {} of {} files are there as published\n", raw.string(), same, published.size());
   if (unverified) return;
   check<InputError>(different.empty(), "{} is not the published file (sha256); --unverified goes on with it", different);
-  check<InputError>(same == published.size(),
-                    "{}: {} of the {} published files are missing; fetch_data.sh {} gets them, --unverified goes on without",
-                    raw.string(), published.size() - same, published.size(), data.dataset);
+  check<InputError>(
+      same == published.size(),
+      "{}: {} of the {} published files are missing; examples/fetch_data.sh {} gets them, --unverified goes on without",
+      raw.string(), published.size() - same, published.size(), data.dataset);
 }
 
 int run(const PublishedData& data, const Options& o) {
   const fs::path out = o.out.empty() ? fmt::format("results-{}", data.dataset) : o.out;
   const std::string dataset(data.dataset), prepared = (out / fmt::format("{}-{}.safetensors", dataset, o.preset)).string();
-  fs::create_directories(out);
+  std::error_code error;
+  fs::create_directories(out, error);
+  check<InputError>(fs::is_directory(out), "{}: cannot make this directory{}{}", out.string(), error ? ": " : "",
+                    error ? error.message() : "");
   fs::path raw = out / "raw-synthetic";
   if (o.synthetic) {
-    if (!run_step({"data", "synth", "--dataset", dataset, "--out", raw.string()})) return 2;
+    if (const int code = run_step({"data", "synth", "--dataset", dataset, "--out", raw.string()})) return code;
   } else {
     raw = find_raw(data, o.raw);
     if (fs::exists(raw / synthetic_marker))
@@ -133,8 +137,9 @@ int run(const PublishedData& data, const Options& o) {
     else
       verify(data, raw, o.unverified);
   }
-  if (!run_step({"data", "prepare", "--dataset", dataset, "--raw", raw.string(), "--out", prepared, "--preset", o.preset}))
-    return 2;
+  if (const int code =
+          run_step({"data", "prepare", "--dataset", dataset, "--raw", raw.string(), "--out", prepared, "--preset", o.preset}))
+    return code;
   std::vector<std::string> last{"experiment", "table5", "--data", prepared, "--out", out.string(), "--effort", o.effort};
   last.insert(last.end(), o.more.begin(), o.more.end());
   become(std::move(last));
@@ -144,13 +149,13 @@ int run(const PublishedData& data, const Options& o) {
 
 int reproduce(const PublishedData& data, int argc, char** argv) {
   Options o;
-  CLI::App app{
-      fmt::format("The paper's table 5 for {0}: finds and checks the raw files, prepares them, trains five methods, writes "
-                  "the tables and the page. Stop it with Ctrl-C; the same command goes on.\n\n"
-                  "reproduce_{0} [DIRECTORY OF THE RAW FILES] [OPTIONS]\n"
-                  "Without a directory: $RETORT_DATA/{0}, $RETORT_DATA, data/{0}, ~/.cache/retort/{0}.",
-                  data.dataset),
-      fmt::format("reproduce_{}", data.dataset)};
+  const std::string program = fmt::format("reproduce_{}", data.dataset);
+  CLI::App app{fmt::format("The paper's table 5 for {0}: finds and checks the raw files, prepares them, trains five methods,\n"
+                           "writes the tables and the page. Stop it with Ctrl-C; the same command goes on.\n"
+                           "DIRECTORY holds the raw files; without it: $RETORT_DATA/{0}, $RETORT_DATA, data/{0},\n"
+                           "~/.cache/retort/{0}.",
+                           data.dataset),
+               program + " [DIRECTORY]"};
   app.option_defaults()->always_capture_default();
   app.add_option("--effort", o.effort, "How much: smoke (minutes), hour, full (the paper's 5 folds x 5 seeds x 300 epochs)")
       ->check(CLI::IsMember({"smoke", "hour", "full"}));
@@ -170,9 +175,9 @@ int reproduce(const PublishedData& data, int argc, char** argv) {
     return run(data, o);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "{}: {} (see --help)\n", app.get_name(), error.what());
+    fmt::print(stderr, "{}: {} (see --help)\n", program, error.what());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+    fmt::print(stderr, "{}: {}\n", program, error.what());
   }
   return 2;
 }
