@@ -237,6 +237,7 @@ TEST_CASE("a varied number is drawn with its intervals") {
   grid.finish_all();
   CHECK(varied_number(grid.plan) == "lambda");
   const std::string page = grid_report_html(grid.results());
+  CHECK(contains(page, "Bars: 95 % intervals"));
   const GridResults results = grid.results();
   for (const GridRow& row : results.rows)
     CHECK(contains(page, "<td>" + number(over_seeds(row.values(grid_figures[1])).mean, 2) + "<br>"));
@@ -246,6 +247,18 @@ TEST_CASE("a varied number is drawn with its intervals") {
   CHECK(contains(script, "set xtics ('0.001' 0, '1' 1)"));
   CHECK(contains(script, "END\n0 50\n1 75\nEND\n"));
   CHECK(contains(script, "END\n0 25 62.5\n\nEND\n"));
+}
+
+TEST_CASE("a page explains what it shows and nothing else") {
+  FakeGrid grid("[grid]\nlambda = [0.1, 1.0]\nseed = [0, 1]\nepochs = 3\n", true, "lambda");
+  grid.finish_all();
+  for (const PlannedRun& run : grid.plan.runs)  // one person: no interval
+    grid.out.write("runs/" + run.id + "/subjects.json", R"({"subject":["a"],"windows":[400],"correct1":[340],"correct2":[365]})");
+  const std::string page = grid_report_html(grid.results());
+  for (const char* absent : {"Bars:", "95 % by subject", "In the paper: table 5", "in the paper, real data"}) {
+    CAPTURE(absent);
+    CHECK_FALSE(contains(page, absent));
+  }
 }
 
 TEST_CASE("tables: every line has its heading's columns, LaTeX is balanced, the paper's figures are there") {

@@ -67,14 +67,21 @@ std::vector<Series> series_of(const GridResults& results, std::size_t key) {
   return out;
 }
 
-/// Series beside each other at each mark, so that intervals can be told apart.
+bool has_interval(const std::vector<Series>& series, const Figure& figure) {
+  return std::ranges::any_of(series, [&](const Series& s) {
+    return std::ranges::any_of(s.rows, [&](const GridRow* row) { return !std::isnan(row->interval(figure).low); });
+  });
+}
+
+/// Series with intervals stand beside each other at each mark, so that these can be told apart.
 Plot dependence_plot(const std::vector<Series>& series, const std::vector<double>& marks, std::size_t key, const Figure& figure,
                      const char* label) {
+  const double apart = has_interval(series, figure) ? 0.1 : 0;
   Plot plot{.x_label = label, .percent = true, .whole_percent = false, .marks = marks};
   for (std::size_t s = 0; s < series.size(); ++s) {
     Whiskers w;
     w.colour = static_cast<int>(s);
-    const double shift = 0.1 * (static_cast<double>(s) - 0.5 * static_cast<double>(series.size() - 1));
+    const double shift = apart * (static_cast<double>(s) - 0.5 * static_cast<double>(series.size() - 1));
     for (const GridRow* row : series[s].rows) {
       const double mean = over_seeds(row->values(figure)).mean;
       const auto mark = std::ranges::find(marks, std::stod(row->keys[key]));
@@ -168,20 +175,24 @@ std::string dependence_part(const GridResults& results, bool draw_them) {
   std::vector<std::string> labels;
   for (const Series& s : series) labels.push_back(s.label);
   std::string figures, tables;
+  bool bars = false;
   for (const Figure& figure : grid_figures) {
     if (!figure.test) continue;
     tables += pivot(series, marks, key, figure, label);
     if (!figure.accuracy) continue;
+    bars = bars || has_interval(series, figure);
     const auto svg = draw_them ? figure_html(fmt::format("Test accuracy, task {}", figure.task),
                                              dependence_plot(series, marks, key, figure, label))
                                : std::nullopt;
     figures += svg ? *svg : figure.task == 1 ? no_gnuplot : "";
   }
   return legend(labels) + "<div class=\"figures two\">\n" + figures +
-         "</div>\n<p class=\"soft\">Points: mean over seeds of the mean over folds. Bars: 95 % intervals over people (bootstrap "
-         "by subject), "
-         "who are the same at every point: the bars say how the whole line may lie with other people.</p>\n" +
-         "<div class=\"task\">\n" + tables + "</div>\n" + differences_note(results, false);
+         "</div>\n<p class=\"soft\">Points: mean over seeds of the mean over folds." +
+         (bars
+              ? " Bars: 95 % intervals over people (bootstrap by subject), who are the same at every point: the bars say how the "
+                "whole line may lie with other people."
+              : "") +
+         "</p>\n" + "<div class=\"task\">\n" + tables + "</div>\n" + differences_note(results, false);
 }
 
 }  // namespace retort

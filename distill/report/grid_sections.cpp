@@ -66,31 +66,33 @@ std::array<std::string, grid_figures.size()> best_means(const GridResults& resul
   return best;
 }
 
-/// Ours, the interval, the paper's, the difference.
-std::string result_lines(const GridResults& results, const GridRow& row, std::size_t index,
+bool has_interval(const GridRow& row) {
+  return std::ranges::any_of(grid_figures, [&](const Figure& figure) { return !std::isnan(row.interval(figure).low); });
+}
+
+/// Ours, the interval, the paper's, the difference. `sign`: the colour that the row has in the training curves.
+std::string result_lines(const GridResults& results, const GridRow& row, const std::string& sign,
                          const std::array<std::string, grid_figures.size()>& best) {
   std::string ours, interval, paper, difference;
-  bool has_interval = false;
   for (std::size_t f = 0; f < grid_figures.size(); ++f) {
     const Figure& figure = grid_figures[f];
     const MeanDeviation value = over_seeds(row.values(figure));
     const std::string mean = dash_or(number(value.mean, 2));
     ours += cell(f, (mean == best[f] ? "<b>" + mean + "</b>" : mean) + deviation_html(value.deviation), 4);
     const Interval range = row.interval(figure);
-    has_interval = has_interval || !std::isnan(range.low);
     interval += cell(f, std::isnan(range.low) ? "" : number(range.low, 2) + " – " + number(range.high, 2), 4);
     if (!row.published) continue;
     const PublishedValue p = published_value(*row.published, figure);
     paper += cell(f, number(p.mean, 2) + deviation_html(p.deviation), 4);
     difference += cell(f, signed_number(value.mean - p.mean), 4);
   }
-  std::string out = fmt::format("<tr class=\"run\"><th scope=\"row\">{}{}</th>{}<td class=\"from\">{}{}</td></tr>\n",
-                                index < detailed_rows ? colour_key(index) : "", row_label(results, row), ours, row.runs.size(),
+  std::string out = fmt::format("<tr class=\"run\"><th scope=\"row\">{}{}</th>{}<td class=\"from\">{}{}</td></tr>\n", sign,
+                                row_label(results, row), ours, row.runs.size(),
                                 std::ssize(row.runs) == row.planned ? "" : fmt::format(" of {}", row.planned));
   const auto line = [&](const char* name, const std::string& cells) {
     out += fmt::format("<tr class=\"paper\"><th scope=\"row\">{}</th>{}<td></td></tr>\n", name, cells);
   };
-  if (has_interval) line("95 % by subject", interval);
+  if (has_interval(row)) line("95 % by subject", interval);
   if (row.published) line(paper_label(results), paper), line("difference", difference);
   return out;
 }
@@ -191,16 +193,17 @@ std::string results_part(const GridResults& results) {
     out += "<th class=\"from\">Task 1<br>acc.</th><th>Task 1<br>F1</th><th>Task 2<br>acc.</th><th>Task 2<br>F1</th>";
   out += "<th class=\"from\">Runs</th></tr>\n</thead>\n<tbody>\n";
   const auto best = best_means(results);
-  for (std::size_t i = 0; i < results.rows.size(); ++i) out += result_lines(results, results.rows[i], i, best);
-  return out +
-         "</tbody>\n<caption>Mean ± standard deviation over seeds of the mean over folds; macro F1 over the classes that occur. "
-         "Bold: "
-         "highest of the rows whose runs are all finished. 95 % by subject: bootstrap over people, who are drawn with "
-         "replacement 10 000 "
-         "times. In the paper: table 5, 5 folds × 5 seeds × 300 epochs. Difference: ours minus the paper’s, percent "
-         "points.</caption>"
-         "</table></div>\n" +
-         differences_note(results, false);
+  const bool in_curves = results.rows.size() <= detailed_rows;
+  for (std::size_t i = 0; i < results.rows.size(); ++i)
+    out += result_lines(results, results.rows[i], in_curves ? colour_key(i) : "", best);
+  out +=
+      "</tbody>\n<caption>Mean ± standard deviation over seeds of the mean over folds; macro F1 over the classes that occur. "
+      "Bold: highest of the rows whose runs are all finished.";
+  if (std::ranges::any_of(results.rows, has_interval))
+    out += " 95 % by subject: bootstrap over people, who are drawn with replacement 10 000 times.";
+  if (std::ranges::any_of(results.rows, [](const GridRow& row) { return bool(row.published); }))
+    out += " In the paper: table 5, 5 folds × 5 seeds × 300 epochs. Difference: ours minus the paper’s, percent points.";
+  return out + "</caption></table></div>\n" + differences_note(results, false);
 }
 
 std::string tests_part(const GridResults& results) {
