@@ -188,7 +188,7 @@ TEST_CASE("the progress line fits any width") {
   const std::string line = progress_line(position, &epoch, 75, 120);
   CHECK(contains(line, "epoch   7/300"));
   CHECK(contains(line, "loss 1.2346"));
-  CHECK(contains(line, "val 91.23 / 95.00"));
+  CHECK(contains(line, "val acc 91.23 / 95.00 %"));
   CHECK(contains(line, "1:15 left"));
 }
 
@@ -200,7 +200,7 @@ TEST_CASE("without a terminal progress is a line an epoch") {
     progress.epoch({.epoch = 1, .step = 50, .train_loss = 0.5, .val_loss = 0.25, .val_acc1 = 0.5, .val_acc2 = 0.75, .best = true},
                    2);
   }
-  CHECK(out.str() == "smooth-distill\nepoch 1/2  loss 0.5000  val loss 0.2500  val 50.00 / 75.00  0.0 s  best\n");
+  CHECK(out.str() == "smooth-distill\nepoch 1/2  loss 0.5000  val loss 0.2500  val acc 50.00 / 75.00 %  0.0 s  best\n");
 }
 
 TEST_CASE("what is printed after an epoch starts on a clean line") {

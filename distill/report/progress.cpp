@@ -32,8 +32,8 @@ std::string bar(double done, std::size_t columns) {
 }
 
 std::string accuracies(const EpochRecord& epoch) {
-  if (std::isnan(epoch.val_acc1)) return fmt::format("train {} / {}", percent(epoch.train_acc1), percent(epoch.train_acc2));
-  return fmt::format("val {} / {}", percent(epoch.val_acc1), percent(epoch.val_acc2));
+  if (std::isnan(epoch.val_acc1)) return fmt::format("train acc {} / {} %", percent(epoch.train_acc1), percent(epoch.train_acc2));
+  return fmt::format("val acc {} / {} %", percent(epoch.val_acc1), percent(epoch.val_acc2));
 }
 
 std::string clock_time(double seconds) {
