@@ -4,7 +4,7 @@
 //   d loss / d w_i ~ (loss(w + h e_i) - loss(w - h e_i)) / 2h
 //
 // Operations on tensors that require gradients record what they need; backward walks the record from the newest node to the
-// oldest (core/autograd.h, 170 lines). Every operation of this engine is checked in this way, in double, by
+// oldest (core/autograd.cpp, under 200 lines). Every operation of this engine is checked in this way, in double, by
 // tests/kernels_gradient_test.cpp.
 #include "lesson.h"
 #include "retort/core/ops.h"

@@ -11,7 +11,7 @@ int main() {
   spec.architecture = "mtl-net-released";
   const auto net = retort::nn::make_model(context, spec);
   for (const auto& layer : net->summary())
-    fmt::print("  {:<10} {:<12} {:<16} {:>10} parameters {:>10} FLOPs\n", layer.name, layer.kind, layer.output, layer.parameters,
+    fmt::print("  {:<6} {:<24} {:<12} {:>10} parameters {:>10} FLOPs\n", layer.name, layer.kind, layer.output, layer.parameters,
                layer.flops);
 
   course::Lesson lesson;
