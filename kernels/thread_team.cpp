@@ -49,17 +49,17 @@ int affinity_cpus() {
 }  // namespace
 
 // Each thread has a share of a region's tasks, a range, and helps the others when it is done with its own: so the thread that
-// wrote a part of a plane is usually the one that reads it in the next kernel, from its own cache. A region is published by storing
-// (serial number, tasks left) in every share; a thread claims a task by decrementing the low half, so a thread that comes late from
-// an earlier region can never claim one of the next by mistake: the serial number differs. The caller works too and waits only for
-// tasks that were claimed, never for a thread that is still asleep.
+// wrote a part of a plane is usually the one that reads it in the next kernel, from its own cache. A region is published by
+// storing (serial number, tasks left) in every share; a thread claims a task by decrementing the low half, so a thread that comes
+// late from an earlier region can never claim one of the next by mistake: the serial number differs. The caller works too and
+// waits only for tasks that were claimed, never for a thread that is still asleep.
 struct ThreadTeam::State {
   struct alignas(64) Share {
     std::atomic<std::uint64_t> work{0};
   };
   std::vector<Share> shares;
-  std::atomic<int> unfinished{0};  // int is what a futex can wait on
-  std::atomic<int> regions{0};     // what sleeping workers wait on
+  std::atomic<int> unfinished{0};         // int is what a futex can wait on
+  std::atomic<std::uint32_t> regions{0};  // what sleeping workers wait on; wraps around after some days
   std::atomic<bool> stop{false};
   Function function = nullptr;
   void* task = nullptr;
@@ -93,7 +93,7 @@ struct ThreadTeam::State {
   }
 
   void worker(int thread) {
-    int region = 0;
+    std::uint32_t region = 0;
     for (;;) {
       int spin = 0;
       while (regions.load(std::memory_order_acquire) == region)
@@ -135,9 +135,10 @@ void ThreadTeam::dispatch(std::int64_t tasks, Function function, void* task) {
   state.task = task;
   state.tasks = tasks;
   state.unfinished.store(static_cast<int>(tasks), std::memory_order_relaxed);
-  const std::uint64_t serial = static_cast<std::uint64_t>(state.regions.load(std::memory_order_relaxed) + 1) << 32;
+  const std::uint64_t serial = std::uint64_t{state.regions.load(std::memory_order_relaxed) + 1} << 32;
   for (std::size_t i = 0; i < state.shares.size(); ++i)
-    state.shares[i].work.store(serial | static_cast<std::uint64_t>(state.first(i + 1) - state.first(i)), std::memory_order_release);
+    state.shares[i].work.store(serial | static_cast<std::uint64_t>(state.first(i + 1) - state.first(i)),
+                               std::memory_order_release);
   state.wake();
   state.take_part(0);
   int spin = 0;

@@ -15,7 +15,8 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, bool relu) {
   std::array<std::int64_t, Shape::max_rank> sizes{};
   std::ranges::copy(xs.sizes(), sizes.begin());
   sizes[static_cast<std::size_t>(xs.rank() - 1)] = ws[0];
-  const LinearShape shape{ws[1] ? x.count() / ws[1] : 0, ws[1], ws[0], relu ? Activation::relu : Activation::none};
+  const std::int64_t rows = Shape(xs.sizes().first(static_cast<std::size_t>(xs.rank() - 1))).count();
+  const LinearShape shape{rows, ws[1], ws[0], relu ? Activation::relu : Activation::none};
   const Tensor y = Tensor::empty(x.context(), Shape(std::span(sizes.data(), static_cast<std::size_t>(xs.rank()))));
   kernel<LinearKernels>(x.device()).forward(x.stream(), shape, x.data(), w.data(), data_or_null(b), y.mutable_data());
   autograd::record(

@@ -29,16 +29,17 @@ Shape resolve(const Tensor& x, std::span<const std::int64_t> sizes) {
 Tensor reshape(const Tensor& x, std::span<const std::int64_t> sizes) {
   check(x.defined(), "reshape: the input is undefined");
   const Tensor y = x.alias(0, resolve(x, sizes));
-  autograd::record("reshape", y, {x},
-                   [shape = x.shape()](const Tensor& dy, Node& node) { node.give(0, dy.alias(0, shape)); });
+  autograd::record("reshape", y, {x}, [shape = x.shape()](const Tensor& dy, Node& node) { node.give(0, dy.alias(0, shape)); });
   return y;
 }
 
-Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> sizes) { return reshape(x, std::span(sizes.begin(), sizes.size())); }
+Tensor reshape(const Tensor& x, std::initializer_list<std::int64_t> sizes) {
+  return reshape(x, std::span(sizes.begin(), sizes.size()));
+}
 
 Tensor flatten(const Tensor& x) {
   check(x.defined() && x.shape().rank() >= 1, "flatten: the input {} has no rows", x);
-  return reshape(x, {x.shape()[0], x.shape()[0] ? x.count() / x.shape()[0] : 0});
+  return reshape(x, {x.shape()[0], Shape(x.shape().sizes().subspan(1)).count()});
 }
 
 Tensor concat(std::span<const Tensor> inputs, int dimension) {
@@ -57,8 +58,8 @@ Tensor concat(std::span<const Tensor> inputs, int dimension) {
     expect_with("concat", inputs[0], "an input", inputs[t]);
     bool fits = inputs[t].shape().rank() == first.rank();
     for (int i = 0; fits && i < first.rank(); ++i) fits = i == axis || inputs[t].shape()[i] == first[i];
-    check(fits, "concat: input {} has shape {}, input 0 {}; they may differ in dimension {} only", t, inputs[t].shape(),
-          first, axis);
+    check(fits, "concat: input {} has shape {}, input 0 {}; they may differ in dimension {} only", t, inputs[t].shape(), first,
+          axis);
     joined += inputs[t].shape()[axis];
   }
   sizes[static_cast<std::size_t>(axis)] = joined;
@@ -96,8 +97,8 @@ Tensor gather(const Tensor& from, const Tensor& index) {
   std::array<std::int64_t, Shape::max_rank> sizes{};
   std::ranges::copy(from.shape().sizes(), sizes.begin());
   const std::int64_t rows = sizes[0] = index.shape()[0];
-  const Tensor to = Tensor::empty(from.context(), Shape(std::span(sizes.data(), static_cast<std::size_t>(from.shape().rank()))),
-                                  from.dtype());
+  const Tensor to =
+      Tensor::empty(from.context(), Shape(std::span(sizes.data(), static_cast<std::size_t>(from.shape().rank()))), from.dtype());
   const auto& kernels = kernel<CopyKernels>(from.device());
   if (from.dtype() == DType::i32) {
     check(from.shape().rank() == 1, "gather: int32 sources have one dimension, this has shape {}", from.shape());

@@ -29,8 +29,8 @@ struct Plan {
       : depth(z.c * z.r * z.s),
         area(z.oh() * z.ow()),
         groups(std::min(z.n, most_groups)),
-        tile(std::clamp(tile_floats / std::max<std::int64_t>(1, depth * area), std::int64_t{1},
-                        (z.n + most_groups - 1) / most_groups)),
+        tile(std::max<std::int64_t>(
+            1, std::min(tile_floats / std::max<std::int64_t>(1, depth * area), (z.n + most_groups - 1) / most_groups))),
         columns_size(round(depth * tile * area)),
         planes_size(round(z.k * tile * area)) {}
 

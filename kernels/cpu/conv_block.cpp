@@ -59,8 +59,8 @@ void forward(Stream& stream, const ConvBlockShape& z, const float* x, const floa
   const Conv2dShape& conv = z.conv;
   const std::int64_t depth = conv.c * conv.r * conv.s, width = z.pool_h * conv.ow(), oh = z.oh(), ow = z.ow();
   const std::int64_t groups = std::min(conv.n, most_groups);
-  const std::int64_t tile = std::clamp<std::int64_t>(tile_floats / std::max<std::int64_t>(1, depth * width), 1,
-                                                     (conv.n + most_groups - 1) / most_groups);
+  const std::int64_t tile = std::max<std::int64_t>(
+      1, std::min(tile_floats / std::max<std::int64_t>(1, depth * width), (conv.n + most_groups - 1) / most_groups));
   const std::int64_t columns_size = round(depth * tile * width), own = columns_size + round(conv.k * tile * width);
   ThreadTeam& team = stream.threads();
   auto* affine =

@@ -99,8 +99,7 @@ void operand_gradient(Binary f, bool second, ConstArray g, const float* other, A
     out = g;
 }
 
-/// db of a row that was repeated: sums over the rows, a task being some columns. Long columns are summed in float by blocks of
-/// rows, so that no sum grows over more than a few hundred terms of its own size.
+/// db of a row that was repeated: sums over the rows, in double; a task being some columns.
 void repeated_row_gradient(Stream& stream, Binary f, const BinaryShape& z, const float* a, const float* dy, float* db) {
   constexpr std::int64_t width = 64;
   stream.threads().for_ranges(z.columns, width, [&](std::int64_t begin, std::int64_t end) {

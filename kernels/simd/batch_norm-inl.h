@@ -105,7 +105,9 @@ class Sum {
 };
 
 /// Rows after which the float sums are emptied: about 64 vectors.
-inline std::int64_t rows_per_flush(const Channel& at) { return std::max<std::int64_t>(1, 64 * lanes / at.length); }
+inline std::int64_t rows_per_flush(const Channel& at) {
+  return std::max<std::int64_t>(1, 64 * lanes / std::max<std::int64_t>(1, at.length));
+}
 
 inline double squares_about(const Channel& at, const float* x, float mean) {
   const D d;

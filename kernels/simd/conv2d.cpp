@@ -388,6 +388,7 @@ std::int64_t group_count(std::int64_t n) { return std::min(n, std::clamp<std::in
 
 void backward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx, float* dw,
               float* db) {
+  if (z.n == 0) return;  // no dx, and nothing to add
   if (!is_special(z)) return fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, dw, db);
   ThreadTeam& team = stream.threads();
   const bool weights = dw != nullptr || db != nullptr;

@@ -204,7 +204,7 @@ void copy_block(const float* from, std::int64_t stride, std::int64_t rows, std::
 
 /// dx's columns of one panel: (rows, columns) = g (rows, out) W (out, columns).
 void input_gradient(const LinearShape& z, std::int64_t columns, const float* g, const float* w, float* dx) {
-  if (columns % lanes == 0) {
+  if (columns % lanes == 0 || z.out == 0) {
     Product p{1, z.out, g, z.out, 0, 1, w, 0, z.in, dx, z.in};
     p.b_ahead = 12 * z.in;
     return multiply(p, z.rows, columns);

@@ -383,6 +383,7 @@ template <class Cell>
 void backward(Stream& stream, const RecurrentShape& z, const float* x, const float* w_ih, const float* w_hh, const float* gates,
               const float* states, const float* y, const float* dy, float* dx, float* dw_ih, float* dw_hh, float* db_ih,
               float* db_hh) {
+  if (z.rows == 0) return;  // no dx, and nothing to add
   Backward<Cell> at{z, x, gates, states, y, dy, dx, dw_ih, dw_hh, db_ih, db_hh};
   ThreadTeam& team = stream.threads();
   const std::int64_t h = z.hidden, depth = Cell::gates * h, groups = divide_up(z.rows, at.walking),
