@@ -101,7 +101,9 @@ Trainer::End Trainer::run(const std::atomic<bool>& stop) {
   }
   energy_.lap();  // nothing that came before counts
   double saved = now(), begun = now();
-  while (position_.epoch < total_epochs() && !out_of_steps()) {
+  // A run that was stopped at the last step it may take still owes its epoch's end.
+  const auto unfinished_epoch = [&] { return loader_->cursor().position > 0; };
+  while (position_.epoch < total_epochs() && (!out_of_steps() || unfinished_epoch())) {
     if (train_epoch(stop) == End::interrupted) {
       position_.seconds += now() - begun;
       position_.energy = joined(position_.energy, energy_.lap());

@@ -106,6 +106,8 @@ TEST_CASE("a limit of steps may end a run anywhere, also where Born-Again's firs
     config.max_steps = limit;
     run(windows, config, scratch / "run");
     CHECK(load_run(scratch / "run").summary->steps == limit);
+    run(windows, config, scratch / "halves", limit);  // stopped by hand at just that step
+    check_same_results(scratch / "run", scratch / "halves");
   }
 }
 
