@@ -96,11 +96,11 @@ void backward_train(Stream& stream, const BatchNormShape& s, const float* x, con
   if (dx == nullptr) parts.count(bytes(n));
   if (dgamma == nullptr) parts.count(bytes(s.c));
   if (dbeta == nullptr) parts.count(bytes(s.c));
-  parts.begin(lib.workspace.get(parts.total()));
+  parts.begin(lib.workspace.get(stream, parts.total()));
   const auto unwanted = [&](float* output, std::int64_t floats) {
     if (output != nullptr) return output;
     float* const space = parts.take_floats(floats);
-    memory(Device::cuda).fill_zero(space, bytes(floats));  // gradients are added to what is there
+    stream.fill_zero(space, bytes(floats));  // gradients are added to what is there
     return space;
   };
   if (relu) {

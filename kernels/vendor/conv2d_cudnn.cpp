@@ -114,7 +114,7 @@ void forward(Stream& stream, const Conv2dShape& s, const float* x, const float* 
                                                              "cudnnFindConvolutionForwardAlgorithm", what);
   check_cudnn(
       cudnnConvolutionForward(lib.handle.get(), &one, plan.x.get(), x, plan.w.get(), w, plan.convolution.get(), chosen.algorithm,
-                              lib.workspace.get(chosen.workspace), chosen.workspace, &zero, plan.y.get(), y),
+                              lib.workspace.get(stream, chosen.workspace), chosen.workspace, &zero, plan.y.get(), y),
       "cudnnConvolutionForward", what);
   if (b != nullptr)
     check_cudnn(cudnnAddTensor(lib.handle.get(), &one, plan.bias.get(), b, &one, plan.y.get(), y), "cudnnAddTensor", what);
@@ -135,8 +135,8 @@ void backward(Stream& stream, const Conv2dShape& s, const float* x, const float*
     const auto& chosen = choose<cudnnConvolutionBwdDataAlgoPerf_t>(plan.data, plan, stream, deterministic, find,
                                                                    "cudnnFindConvolutionBackwardDataAlgorithm", what);
     check_cudnn(cudnnConvolutionBackwardData(lib.handle.get(), &one, plan.w.get(), w, plan.y.get(), dy, plan.convolution.get(),
-                                             chosen.algorithm, lib.workspace.get(chosen.workspace), chosen.workspace, &zero,
-                                             plan.x.get(), dx),
+                                             chosen.algorithm, lib.workspace.get(stream, chosen.workspace), chosen.workspace,
+                                             &zero, plan.x.get(), dx),
                 "cudnnConvolutionBackwardData", what);
   }
   if (dw != nullptr) {
@@ -147,8 +147,8 @@ void backward(Stream& stream, const Conv2dShape& s, const float* x, const float*
     const auto& chosen = choose<cudnnConvolutionBwdFilterAlgoPerf_t>(plan.filter, plan, stream, deterministic, find,
                                                                      "cudnnFindConvolutionBackwardFilterAlgorithm", what);
     check_cudnn(cudnnConvolutionBackwardFilter(lib.handle.get(), &one, plan.x.get(), x, plan.y.get(), dy, plan.convolution.get(),
-                                               chosen.algorithm, lib.workspace.get(chosen.workspace), chosen.workspace, &one,
-                                               plan.w.get(), dw),
+                                               chosen.algorithm, lib.workspace.get(stream, chosen.workspace), chosen.workspace,
+                                               &one, plan.w.get(), dw),
                 "cudnnConvolutionBackwardFilter", what);
   }
   if (db != nullptr)

@@ -156,7 +156,7 @@ void forward(Stream& stream, const LinearShape& s, const float* x, const float* 
                         .c = y,
                         .bias = b,
                         .relu = s.activation == Activation::relu};
-  multiply(stream, lib, product, lib.workspace.get(blas_workspace), what);
+  multiply(stream, lib, product, lib.workspace.get(stream, blas_workspace), what);
 }
 
 void backward(Stream& stream, const LinearShape& s, const float* x, const float* w, const float* y, const float* dy, float* dx,
@@ -170,7 +170,7 @@ void backward(Stream& stream, const LinearShape& s, const float* x, const float*
   const std::size_t bias_bytes = db != nullptr ? static_cast<std::size_t>(s.out) * sizeof(float) : 0;
   Parts parts;
   for (const std::size_t bytes : {blas_workspace, gradient_bytes, bias_bytes}) parts.count(bytes);
-  parts.begin(lib.workspace.get(parts.total()));
+  parts.begin(lib.workspace.get(stream, parts.total()));
   void* const workspace = parts.take(blas_workspace);
   auto* const masked = static_cast<float*>(parts.take(gradient_bytes));
   auto* const bias_sum = static_cast<float*>(parts.take(bias_bytes));

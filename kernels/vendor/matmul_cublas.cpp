@@ -29,7 +29,8 @@ cublasHandle_t handle_of(Stream& stream, const Describe& what) {
     state.handle = CublasHandle(handle);
     check_cublas(cublasSetStream(handle, cuda_stream(stream)), "cublasSetStream",
                  what);  // and only then the work space: this resets it
-    check_cublas(cublasSetWorkspace(handle, state.workspace.get(blas_workspace), blas_workspace), "cublasSetWorkspace", what);
+    check_cublas(cublasSetWorkspace(handle, state.workspace.get(stream, blas_workspace), blas_workspace), "cublasSetWorkspace",
+                 what);
   }
   check_cublas(cublasSetMathMode(state.handle.get(), stream.tf32() ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
                "cublasSetMathMode", what);

@@ -31,15 +31,14 @@ class Workspace {
     if (pointer_ != nullptr) memory(Device::cuda).release(pointer_);
   }
 
-  /// At least `bytes`, uninitialised, valid until the next call.
-  void* get(std::size_t bytes) {
+  /// At least `bytes` for work of `stream`, always the same; uninitialised, valid until the next call. Cannot grow while a step
+  /// is captured.
+  void* get(Stream& stream, std::size_t bytes) {
     if (bytes > bytes_) {
+      stream.synchronize();  // work in flight may still use the old space
       const DeviceMemory& table = memory(Device::cuda);
-      if (pointer_ != nullptr) {
-        table.synchronize();  // work in flight may still use the old space
-        table.release(std::exchange(pointer_, nullptr));
-        bytes_ = 0;
-      }
+      if (pointer_ != nullptr) table.release(std::exchange(pointer_, nullptr));
+      bytes_ = 0;
       pointer_ = table.allocate(bytes);
       bytes_ = bytes;
     }
