@@ -80,7 +80,8 @@ void* allocate(std::size_t bytes) {
       found().has_pool ? cudaMallocAsync(&pointer, asked, cudaStreamPerThread) : cudaMalloc(&pointer, asked);
   if (result == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    static_cast<void>(cudaDeviceSynchronize());  // the caller may now give back what work on its way still uses
+    // Not the device: other host threads may be capturing, which waiting for all streams would spoil.
+    static_cast<void>(cudaStreamSynchronize(cudaStreamPerThread));
     std::size_t free = 0, total = 0;
     static_cast<void>(cudaMemGetInfo(&free, &total));
     fail<DeviceError>(
