@@ -65,7 +65,7 @@ struct RowLosses {
   float cross_entropy, kl;
 };
 
-__device__ inline RowLosses task_row(const Task& task, std::int64_t row, float lambda, float tau, float inverse_rows, int lane) {
+__device__ inline RowLosses task_row(const Task task, std::int64_t row, float lambda, float tau, float inverse_rows, int lane) {
   const std::int64_t classes = task.classes;
   const float* z = task.logits + row * classes;
   const std::int32_t label = task.labels[row];
