@@ -91,6 +91,10 @@ class Help(Scratch):
             for r in results:
                 self.assertNotIn("error", r)
                 self.assertGreater(r["median_us"], 0)
+        if len(devices) > 1:  # what fails is listed with its error, and does not take the others' results with it
+            self.ok("bench", "--device", "cuda_sim", "--filter", "^log_softmax", "--batch", 7, "--json", out, code=1,
+                    env=dict(os.environ, RETORT_SIM_FAULT="2"))
+            self.assertTrue(all("failed" in r["error"] for r in json.loads(read(out))["results"]))
         self.fails("bench", "--filter", "no_such_kernel", says="no_such_kernel")
 
     def test_full_stdout_is_an_error(self):
