@@ -44,14 +44,18 @@ def spread(times):
     return {"median_ms": statistics.median(times), "min_ms": times[0], "p90_ms": times[int(0.9 * (len(times) - 1))]}
 
 
+def save(path, result):
+    """Writes `result` as JSON to `path`, if it is a file."""
+    if path and path != "-":
+        with open(path, "w") as file:
+            file.write(json.dumps(result, indent=1) + "\n")
+
+
 def deliver(path, result, lines):
-    """Prints `lines` and writes `result` as JSON to `path`, if there is one; '-' is stdout, and then nothing else is printed there."""
-    text = json.dumps(result, indent=1) + "\n"
+    """Prints `lines` and saves `result`; with the path '-' that is what goes to stdout, and nothing else."""
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return
     for line in lines:
         print(line)
-    if path:
-        with open(path, "w") as file:
-            file.write(text)
+    save(path, result)

@@ -175,13 +175,13 @@ def measure_steps(bench):
             return bench.capture(step.run) if name in ("graph", "compiled") else step.run
         return build
 
-    adam = {}
-    found = {name: bench.attempt(make(name)) for name in bench.arguments.set_ups.split(",")}
-    for name, result in found.items():
-        result["adam"] = adam.get(name)
-    working = [name for name, result in found.items() if "error" not in result]
-    return {"form": bench.arguments.form, "batch": bench.arguments.batch, "set_ups": found,
-            "best": min(working, key=lambda name: found[name]["median_us"]) if working else None}
+    adam, found = {}, {}
+    for name in bench.arguments.set_ups.split(","):
+        found[name] = bench.attempt(make(name))
+        found[name]["adam"] = adam.get(name)
+        working = [name for name, result in found.items() if "error" not in result]
+        yield {"form": bench.arguments.form, "batch": bench.arguments.batch, "set_ups": found,
+               "best": min(working, key=lambda name: found[name]["median_us"]) if working else None}
 
 
 def measure_losses(bench):
@@ -198,7 +198,7 @@ def measure_losses(bench):
 
         rows.append({"rows": n, "classes": list(LOSS_CLASSES), "eager": bench.attempt(lambda: work),
                      "graph": bench.attempt(lambda: bench.capture(work))})
-    return {"losses": rows}
+        yield {"losses": rows}
 
 
 def machine(bench):
@@ -211,7 +211,9 @@ def main():
     arguments = parse_arguments()
     bench = Bench(arguments)
     result = {"what": "PyTorch " + arguments.what, "device": arguments.device, "tf32": arguments.tf32, "machine": machine(bench)}
-    result.update(measure_steps(bench) if arguments.what == "step" else measure_losses(bench))
+    for so_far in measure_steps(bench) if arguments.what == "step" else measure_losses(bench):
+        result.update(so_far)
+        peer.save(arguments.json, result)  # the next set-up may be cut off: torch.compile can take minutes
     listed = result["set_ups"].items() if arguments.what == "step" else (
         ("%d rows, %s" % (row["rows"], name), row[name]) for row in result["losses"] for name in ("eager", "graph"))
     peer.deliver(arguments.json, result, ("%-22s %s" % (
