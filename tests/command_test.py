@@ -213,7 +213,7 @@ class EndToEnd(Scratch):
         split = {"strict": "subject", "paper": "stratified", "released": "random"}[preset]
         select = "best-task1" if preset == "released" else "best-mean"
         self.assertEqual([config[key] for key in ("preset", "arch", "split", "select")], [preset, arch, split, select])
-        self.assertEqual(sorted(os.listdir(run)), sorted([*RESULTS, "checkpoint.safetensors", "config.json", "metrics.jsonl", "report.html",
+        self.assertEqual(sorted(os.listdir(run)), sorted([*RESULTS, "checkpoint.safetensors", "config.json", "lock", "metrics.jsonl", "report.html",
                                                           "summary.json"]))
         self.assertEqual([line["step"] for line in metrics(run) if "train_loss" not in line], [2, 4])
 
@@ -230,8 +230,12 @@ class EndToEnd(Scratch):
             self.assertIn("macro F1", self.ok("evaluate", "--run", run).stdout)
 
     def predict(self, dataset, raw, weights, classes):
-        for source in (raw, next(os.path.join(d, f) for d, _, names in os.walk(raw) for f in sorted(names) if f != "SYNTHETIC.txt")):
-            lines = self.ok("predict", "--weights", weights, "--input", source, "--dataset", dataset).stdout.splitlines()
+        for source in (raw, next(os.path.join(d, f) for d, _, names in os.walk(raw) for f in sorted(names) if f not in ("SYNTHETIC.txt", "notes.txt"))):
+            with open(os.path.join(raw, "notes.txt"), "w"):
+                pass  # passed over, and said so
+            done = self.ok("predict", "--weights", weights, "--input", source, "--dataset", dataset)
+            self.assertEqual("ignored 1 files" in done.stderr and "notes.txt" in done.stderr, source == raw, done.stderr)
+            lines = done.stdout.splitlines()
             self.assertGreater(len(lines), 0)
             for number, line in enumerate(lines):
                 window = json.loads(line)

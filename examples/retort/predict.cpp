@@ -37,6 +37,8 @@ int predict(const PredictOptions& o) {
   const RawDataset raw = read_raw(dataset, o.input, {.lenient = o.lenient, .hashes = false});
   if (raw.report.skipped_lines > 0)
     fmt::print(stderr, "skipped {} bad lines, the first: {}\n", raw.report.skipped_lines, raw.report.first_skipped);
+  if (raw.report.ignored_files > 0)
+    fmt::print(stderr, "ignored {} files with other names, e.g. {}\n", raw.report.ignored_files, raw.report.first_ignored);
   const WindowSet windows = make_windows(raw, loaded.info.options);
   constexpr std::int64_t batch_size = 256;
   const DeviceData data(*context, windows, batch_size);
