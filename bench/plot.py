@@ -86,9 +86,9 @@ set yrange [0.001:*]
 set xlabel 'windows in the file'
 set ylabel 'ms, MB'
 set title 'Training from a file'
-set key below maxrows 2 samplen 1 width 1
-plot $step_cached_ms with linespoints pt 7 lw 2 lc '%s' title 'step, ms', $gather_us with linespoints pt 7 lw 2 lc '%s' title 'disk, ms', \\
-     $gather_cached_us with linespoints pt 6 lw 2 lc '%s' title 'cache, ms', \\
+set key bottom right maxrows 2 samplen 1 width 1
+plot $step_cached_ms with linespoints pt 7 lw 2 lc '%s' title 'step, ms', $gather_us with linespoints pt 7 lw 2 lc '%s' title 'from disk, ms', \\
+     $gather_cached_us with linespoints pt 6 lw 2 lc '%s' title 'again, ms', \\
      $anon with linespoints pt 7 lw 2 lc '%s' title 'memory, MB'
 unset multiplot
 """ % (COLOURS["simd"], COLOURS["eigen"], COLOURS["eigen"], COLOURS["onednn"])
