@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # From a fresh clone to a results page: installs what is missing, builds, makes a synthetic Sleep data set, trains multi-task
 # learning and Smooth-Distill on it, prints the table and writes the report. A few minutes on two cores, most of them the build.
+#   RETORT_DEMO_SUBJECTS=12 RETORT_DEMO_SECONDS=24 RETORT_DEMO_EPOCHS=20 ./demo.sh     (the defaults; results in build/demo)
 set -euo pipefail
 cd "$(dirname "$0")"
+
+case "${1:-}" in
+  "") ;;
+  -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) echo "demo.sh: unknown option '$1' (known: --help)" >&2; exit 2 ;;
+esac
 
 ./setup.sh
 echo "== build"

@@ -3,6 +3,10 @@
 #   bench/ptxas_report.sh [build folder, default build/cuda] [architecture, default 90]
 # Writes <build folder>/ptxas.txt and fails when a kernel spills registers to memory.
 set -euo pipefail
+case "${1:-}" in
+  -h|--help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -*) echo "ptxas_report.sh: unknown option '$1' (known: --help)" >&2; exit 2 ;;
+esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/cuda}
 arch=${2:-90}

@@ -24,6 +24,8 @@ def read(directory, name):
     path = os.path.join(directory, name, "runs.csv")
     if not os.path.exists(path):
         path = os.path.join(directory, name + ".csv")
+    if not os.path.exists(path):
+        sys.exit("differences.py: neither %s/runs.csv nor %s.csv is in %s" % (name, name, directory))
     rows = {}
     with open(path, newline="") as file:
         for line in csv.DictReader(file):
@@ -86,6 +88,9 @@ def neighbours(rows):
 
 
 def main():
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(__doc__)
+        return
     directory = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     for name in NAMES:
         rows = read(directory, name)

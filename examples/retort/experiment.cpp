@@ -338,9 +338,14 @@ int experiment(const ExperimentOptions& o) {
 void add_experiment(CLI::App& root, Command& command) {
   auto* app = root.add_subcommand("experiment", "A grid of runs: train what is not finished, write its tables");
   auto o = std::make_shared<ExperimentOptions>();
-  std::vector<std::string> names;
-  for (const auto& bundled : bundled_experiments()) names.emplace_back(bundled.name);
-  app->add_option("experiment", o->target, fmt::format("{}, all, differences, or a file ending in .toml", fmt::join(names, ", ")))
+  // differences-geometry and the like are parts of `differences`; a wrong name is answered with all of them.
+  std::vector<std::string_view> names;
+  for (const auto& bundled : bundled_experiments())
+    if (!bundled.name.starts_with("differences-")) names.push_back(bundled.name);
+  app->add_option(
+         "experiment", o->target,
+         fmt::format("{}, or `all` of these; `differences` or one of its parts (docs/experiments.md); a file ending in .toml",
+                     fmt::join(names, ", ")))
       ->required();
   app->add_option("--data", o->data, "Prepared file (retort data prepare)");
   app->add_option("--out", o->out, "Directory for runs and tables; the same one goes on where an earlier call stopped");
