@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "retort/kernels/sim/cuda_runtime.h"
+#include "retort/kernels/sim/hazards.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -57,13 +58,15 @@ AccessChecker::AccessChecker() : warp_epoch_(32, 0), global_cells_(global_cell_c
   exempt(&gridDim, sizeof(gridDim));
 }
 
-void AccessChecker::block_begins(int, const void* dynamic_shared, std::size_t dynamic_bytes, std::size_t dynamic_capacity) {
+void AccessChecker::block_begins(const void* dynamic_shared, std::size_t dynamic_bytes, std::size_t dynamic_capacity,
+                                 HazardCheck* hazards) {
   ++serial_;
   ++epoch_;
   finding_ = {};
   dynamic_low_ = reinterpret_cast<std::uintptr_t>(dynamic_shared);
   dynamic_bytes_ = dynamic_bytes;
   dynamic_capacity_ = dynamic_capacity;
+  hazards_ = hazards;
   if (dynamic_cells_.size() < dynamic_capacity / 4 + 1) dynamic_cells_.resize(dynamic_capacity / 4 + 1);
 }
 
@@ -128,6 +131,7 @@ RETORT_HOT void AccessChecker::word(std::uintptr_t at, const void* code) {
     if (!write && cell.written_in != serial_) report(Kind::uninitialised, false, false, 0, at, code);
     touch<write>(cell, at, code);
   } else {
+    if (hazards_ != nullptr) hazards_->touch(at, write);
     Cell& cell = global_cells_.data()[at / 4 % global_cell_count];
     const auto tag = static_cast<std::uint32_t>(at / 4 / global_cell_count);  // all bits of an address of 48
     if (cell.tag != tag) cell = Cell{.tag = tag};

@@ -14,11 +14,14 @@
 
 namespace retort::sim {
 
+class HazardCheck;
+
 class AccessChecker {
  public:
   AccessChecker();
 
-  void block_begins(int threads, const void* dynamic_shared, std::size_t dynamic_bytes, std::size_t dynamic_capacity);
+  /// hazards: what global memory the block touches is passed on to it, unless it is null.
+  void block_begins(const void* dynamic_shared, std::size_t dynamic_bytes, std::size_t dynamic_capacity, HazardCheck* hazards);
   /// On while this host thread is inside a kernel; off while it is in the simulator.
   void watch(bool on);
   void barrier() { ++epoch_; }
@@ -70,6 +73,7 @@ class AccessChecker {
   std::uint32_t now_ = 0;  // the running thread's warp epoch
   std::vector<Cell> static_cells_, dynamic_cells_, global_cells_;
   Finding finding_;
+  HazardCheck* hazards_ = nullptr;
 };
 
 /// "program 0x1234", what addr2line wants.

@@ -3,6 +3,7 @@
 #include "retort/kernels/check.h"
 #include "retort/kernels/cuda/all.h"
 #include "retort/kernels/sim/faults.h"
+#include "retort/kernels/sim/hazards.h"
 #include "retort/kernels/sim/queue.h"
 #include "retort/kernels/sim/runtime.h"
 #include "retort/kernels/thread_team.h"
@@ -98,6 +99,13 @@ std::int64_t launches() { return machine().launches; }
 std::size_t peak_memory() {
   const std::lock_guard lock(machine().mutex);
   return machine().peak;
+}
+
+std::vector<MemoryBlock> memory_blocks() {
+  const std::lock_guard lock(machine().mutex);
+  std::vector<MemoryBlock> blocks;
+  for (const auto& [pointer, bytes] : machine().blocks) blocks.push_back({pointer, bytes});
+  return blocks;
 }
 
 void count_launch(const char* name) {

@@ -1,10 +1,11 @@
 // Capture and replay on the host. A replay does the work of a forked branch as late as it may, just before the branch is waited
 // for, while uncaptured work is done in the order of the calls: a branch that is not independent of the work beside it gives
-// other numbers in the two, and tests that compare them notice.
+// other numbers in the two, and tests that compare them notice. Where the numbers would be the same, hazards.h notices.
 #include "retort/kernels/sim/queue.h"
 
 #include "retort/kernels/check.h"
 #include "retort/kernels/sim/faults.h"
+#include "retort/kernels/sim/hazards.h"
 
 #include <algorithm>
 #include <functional>
@@ -17,8 +18,8 @@ namespace {
 struct Work {
   enum class Kind { task, fork, join };
   Kind kind = Kind::task;
-  WorkNode node{};  ///< of a task
-  std::function<void()> task{};
+  WorkNode node{};                           ///< of a task
+  std::function<void(HazardCheck*)> task{};  ///< null: nobody watches
 };
 
 Launch without_work(const char* name, std::size_t bytes) { return {name, dim3(0, 0, 0), dim3(0, 0, 0), bytes}; }
@@ -45,22 +46,56 @@ class SimGraph final : public WorkGraph {
     return nodes;
   }
 
+  /// The first replay is watched.
   void run() const {
-    std::vector<const Work*> late;
+    if (watched_ || work_.size() > 0xffff) return play(nullptr);  // pieces are counted in 16 bits
+    HazardCheck check;
+    play(&check);
+    if (const HazardCheck::Finding* finding = check.finding()) fail<DeviceError>("{}", describe(*finding));
+    watched_ = true;
+  }
+
+ private:
+  using Piece = HazardCheck::Piece;
+
+  void play(HazardCheck* check) const {
+    const auto begin = [&](const Work& work, const Piece& piece) {
+      if (check != nullptr) check->begin(piece);
+      work.task(check);
+    };
+    std::vector<std::pair<const Work*, Piece>> late;
+    std::uint16_t main = 0, beside = 0, forked_at = 0, joined_at = 0;
     for (const Work& work : work_) {
-      if (work.kind == Work::Kind::join) {
-        for (const Work* task : late) task->task();
+      if (work.kind == Work::Kind::fork) {
+        forked_at = main;
+      } else if (work.kind == Work::Kind::join) {
+        for (const auto& [task, piece] : late) begin(*task, piece);
         late.clear();
+        joined_at = beside;
       } else if (work.node.beside) {
-        late.push_back(&work);
-      } else if (work.kind == Work::Kind::task) {
-        work.task();
+        late.emplace_back(&work, Piece{true, ++beside, forked_at});
+      } else {
+        begin(work, {false, ++main, joined_at});
       }
     }
   }
 
- private:
+  std::string describe(const HazardCheck::Finding& f) const {
+    const auto name = [&](bool beside, std::size_t number) {
+      for (const Work& work : work_)
+        if (work.kind == Work::Kind::task && work.node.beside == beside && --number == 0)
+          return fmt::format("{}{}", work.node.name, beside ? " beside the main queue" : "");
+      return std::string("?");
+    };
+    return fmt::format(
+        "cuda_sim: in a captured step {} {} memory (byte {} of a block of {}) that {} {}, and neither waits for the other: join "
+        "the branch before, or give each its own memory",
+        name(f.piece.beside, f.piece.number), f.write ? "writes" : "reads", f.offset, f.block_bytes,
+        name(!f.piece.beside, f.other), f.other_wrote ? "writes" : "reads");
+  }
+
   std::vector<Work> work_;
+  mutable bool watched_ = false;
 };
 
 class SimQueue final : public Queue {
@@ -69,10 +104,16 @@ class SimQueue final : public Queue {
   explicit SimQueue(SimQueue* main = nullptr) : Queue(Device::cuda_sim), main_(main) {}
 
   void fill_zero(void* pointer, std::size_t bytes) override {
-    give(without_work("fill", bytes), [=] { memory(Device::cuda_sim).fill_zero(pointer, bytes); });
+    give(without_work("fill", bytes), [=](HazardCheck* check) {
+      if (check != nullptr) check->touch(pointer, bytes, true);
+      memory(Device::cuda_sim).fill_zero(pointer, bytes);
+    });
   }
   void copy(void* to, const void* from, std::size_t bytes) override {
-    give(without_work("copy", bytes), [=] { memory(Device::cuda_sim).copy(to, from, bytes); });
+    give(without_work("copy", bytes), [=](HazardCheck* check) {
+      if (check != nullptr) check->touch(from, bytes, false), check->touch(to, bytes, true);
+      memory(Device::cuda_sim).copy(to, from, bytes);
+    });
   }
 
   std::unique_ptr<Queue> beside() override { return std::make_unique<SimQueue>(main_ != nullptr ? main_ : this); }
@@ -117,9 +158,9 @@ class SimQueue final : public Queue {
   }
 
   /// Runs the task, or keeps it. `what`: name and sizes, for the list of nodes.
-  void give(const Launch& what, std::function<void()> task) {
+  void give(const Launch& what, std::function<void(HazardCheck*)> task) {
     if (!capturing()) {
-      task();
+      task(nullptr);
       return;
     }
     SimQueue& queue = main_ != nullptr ? *main_ : *this;
@@ -145,7 +186,11 @@ std::unique_ptr<Queue> make_queue() { return std::make_unique<SimQueue>(); }
 bool is_captured(const Queue& queue) { return queue.capturing(); }
 
 void keep(Queue& queue, ThreadTeam& team, const Launch& launch, std::shared_ptr<const void> arguments) {
-  static_cast<SimQueue&>(queue).give(launch, [&team, launch, arguments = std::move(arguments)] { run(team, launch); });
+  static_cast<SimQueue&>(queue).give(launch, [&team, launch, arguments = std::move(arguments)](HazardCheck* check) {
+    Launch job = launch;
+    job.hazards = check;
+    run(team, job);
+  });
 }
 
 }  // namespace retort::sim

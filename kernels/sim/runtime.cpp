@@ -334,7 +334,7 @@ void Worker::begin_block(const Launch& launch, const uint3& block) {
 #if defined(__SANITIZE_ADDRESS__)
   __asan_poison_memory_region(static_cast<char*>(shared_) + launch.shared_bytes, shared_capacity - launch.shared_bytes);
 #endif
-  if (has_checker) checker_->block_begins(static_cast<int>(count_), shared_, launch.shared_bytes, shared_capacity);
+  if (has_checker) checker_->block_begins(shared_, launch.shared_bytes, shared_capacity, launch.hazards);
 }
 
 std::string Worker::run_block(const Launch& launch, const uint3& block) {

@@ -9,6 +9,8 @@ class ThreadTeam;
 
 namespace retort::sim {
 
+class HazardCheck;
+
 constexpr std::size_t shared_capacity = 227 * 1024;  ///< bytes of shared memory that a block may ask for, as on sm_90
 
 /// One launch. `body(arguments)` is one thread's work; threadIdx and the others are set around it.
@@ -18,6 +20,7 @@ struct Launch {
   std::size_t shared_bytes = 0;
   void (*body)(const void* arguments) = nullptr;
   const void* arguments = nullptr;
+  HazardCheck* hazards = nullptr;  ///< is told what global memory the kernel touches; null: nobody is
 };
 
 /// Returns when every block is done. Throws DeviceError, naming kernel, block and thread, for a launch that CUDA would refuse, a
