@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace retort {
 namespace {
@@ -204,7 +205,8 @@ Split make_split(const WindowSet& set, const SplitOptions& options) {
       break;
   }
   if (options.kind != SplitKind::all)
-    check<InputError>(!split.train.empty() && !split.val.empty() && (!split.test.empty() || options.test_fraction == 0),
+    check<InputError>(std::cmp_greater_equal(split.train.size() + split.val.size(), options.folds) &&
+                          (!split.test.empty() || options.test_fraction == 0),
                       "split: {} windows are too few for {} folds and a test part of {}", set.count(), options.folds,
                       options.test_fraction);
   if (options.train_fraction < 1) keep_fraction(set, options, split);

@@ -25,8 +25,8 @@ SplitKind split_of_preset(std::string_view preset);
 
 struct SplitOptions {
   SplitKind kind = SplitKind::subject;
-  std::int32_t folds = 5;      ///< parts of what is left after the test part
-  std::int32_t fold = 0;       ///< the one that validates
+  std::int64_t folds = 5;      ///< parts of what is left after the test part
+  std::int64_t fold = 0;       ///< the one that validates
   double test_fraction = 0.2;  ///< of the windows, rounded up; of the subjects, rounded to nearest and at least one
   /// Share of the training part that is used; validation and test stay the same, and a smaller share is part of a larger one.
   double train_fraction = 1.0;

@@ -43,8 +43,8 @@ RunConfig validated(const RunConfig& config) {
 Split run_split(const WindowSet& windows, const RunConfig& c) {
   SplitOptions options;
   options.kind = parse_split_kind(c.split);
-  options.folds = static_cast<std::int32_t>(c.folds);
-  options.fold = static_cast<std::int32_t>(c.fold);
+  options.folds = c.folds;
+  options.fold = c.fold;
   options.train_fraction = c.train_fraction;
   options.seed = c.seed;
   return make_split(windows, options);

@@ -208,6 +208,10 @@ TEST_CASE("impossible splits are refused") {
   const WindowSet set = random_set(100, 3, 10, 1);
   CHECK_THROWS_AS(make_split(set, {.kind = SplitKind::random, .folds = 1}), InputError);
   CHECK_THROWS_AS(make_split(set, {.kind = SplitKind::random, .fold = 5}), InputError);
+  for (const SplitKind kind : {SplitKind::random, SplitKind::stratified}) {  // 80 windows are left
+    CHECK(make_split(set, {.kind = kind, .folds = 80, .fold = 79}).val.size() == 1);
+    CHECK_THROWS_AS(make_split(set, {.kind = kind, .folds = 81}), InputError);
+  }
   CHECK_THROWS_AS(make_split(set, {.kind = SplitKind::random, .train_fraction = 0}), InputError);
   CHECK_THROWS_AS(make_split(set, {.kind = SplitKind::random, .test_fraction = 1}), InputError);
   CHECK_THROWS_AS(make_split(random_set(3, 1, 1, 1), {.kind = SplitKind::random}), InputError);

@@ -156,6 +156,8 @@ TEST_CASE("impossible configurations and directories are refused before anything
   refused([](RunConfig& c) { c.method = "magic"; }, "unknown method 'magic'");
   refused([](RunConfig& c) { c.arch = "resnet"; }, "unknown architecture 'resnet'");
   refused([](RunConfig& c) { c.fold = 9; }, "fold");
+  refused([](RunConfig& c) { c.fold = std::int64_t{1} << 32; }, "fold 4294967296");
+  refused([](RunConfig& c) { c.folds = (std::int64_t{1} << 32) + 2; }, "4294967298 folds");
   refused([](RunConfig& c) { c.ema_buffers = "none"; }, "--ema-buffers");
   refused([](RunConfig& c) { c.init = "/nonexistent/weights.safetensors"; }, "/nonexistent/weights.safetensors");
 
