@@ -152,6 +152,13 @@ class Experiment(unittest.TestCase):
         self.assertIn("6 runs, 6 finished", last.stdout)
         self.assertEqual(self.tables("both"), self.tables("alone"))
 
+    def test_jobs_where_the_end_of_children_is_ignored(self):
+        """As below a daemon that never waits for its children."""
+        done = subprocess.run(self.command("daemon", "--jobs", "2", "--set", "method=multi-task", "--set", "epochs=1", "--set", "seed=0"),
+                              capture_output=True, text=True, timeout=100, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("2 runs", done.stdout)
+
     def test_slurm_script(self):
         """Array tasks 1 and 2 of 2, as sbatch would start them; a third after a task was terminated goes on."""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples", "slurm", "table5.sbatch")

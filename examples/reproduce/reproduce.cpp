@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -53,6 +54,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& arguments) {
 /// Runs `retort` to its end and gives its exit code; what went wrong it has said itself.
 int run_step(std::vector<std::string> arguments) {
   arguments = announced(std::move(arguments));
+  std::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, it would keep us from waiting
   pid_t child = 0;
   if (const int error = posix_spawn(&child, arguments[0].c_str(), nullptr, nullptr, pointers_to(arguments).data(), environ))
     cannot_start(error);

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -25,6 +26,7 @@ void complain(const std::string& message) {
 }
 
 int run(int argc, char** argv) {
+  std::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, it would keep us from waiting for worker processes
   CLI::App app{
       "Retort: self-distillation for two-task learning on wearable accelerometers.\n"
       "Start with: retort data synth, retort data prepare, retort train, retort report.",
