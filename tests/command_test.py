@@ -96,6 +96,7 @@ class Help(Scratch):
                     env=dict(os.environ, RETORT_SIM_FAULT="2"))
             self.assertTrue(all("failed" in r["error"] for r in json.loads(read(out))["results"]))
         self.fails("bench", "--filter", "no_such_kernel", says="no_such_kernel")
+        self.fails("bench", "--filter", "[", says="'['")
 
     def test_full_stdout_is_an_error(self):
         with open("/dev/full", "w") as full:

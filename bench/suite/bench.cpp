@@ -31,12 +31,20 @@ struct Result {
   double median() const { return seconds[seconds.size() / 2]; }
 };
 
+std::regex parse_filter(const std::string& text) {
+  try {
+    return std::regex(text);
+  } catch (const std::regex_error& error) {
+    fail<InputError>("bench: --filter '{}' is not a regular expression: {}", text, error.what());
+  }
+}
+
 struct Suite {
   Suite(const Options& o, const Twins& t)
       : options(o),
         device(parse_device(o.device)),
         stream(device, o.threads),
-        filter(o.filter),
+        filter(parse_filter(o.filter)),
         twins(t),
         table(op_table(o.batch, t)) {}
 
