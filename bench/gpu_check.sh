@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one command and under nine minutes: builds for the GPU at hand, runs the GPU tests, compute-sanitizer over
-# the table of ops, the benches of kernels and of the step beside cuDNN, cuBLAS and PyTorch, and trains twice to compare the bits. Needs no
-# network. Ends with a table of what was done; a stage that was not run, or not to its end, says so, and no number stands for it.
+# the table of ops and a captured step, the benches of kernels and of the step beside cuDNN, cuBLAS and PyTorch, and trains twice to compare
+# the bits. Needs no network. Ends with a table of what was done; a stage that was not run, or not to its end, says so, and no number stands
+# for it.
 #   bench/gpu_check.sh [--skip stage,...] [--only stage,...] [--budget seconds] [--jobs n] [--build folder] [--out folder]
 # Stages: build tests memcheck racecheck initcheck kernels points step_graph step_eager step_tf32 identity peer_step peer_loss
 # Results: bench/results/<gpu>-<date>.json and .md. PYTHON names a Python with PyTorch. Exit code 0, 1 when a stage failed, 3 without a GPU.
@@ -10,7 +11,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 budget=530 jobs=$(nproc) skip="" only="" build=$root/build/gpu results=$root/bench/results
 while [ $# -gt 0 ]; do
   case $1 in
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --skip | --only | --budget | --jobs | --build | --out)
       [ $# -ge 2 ] || { echo "gpu_check.sh: $1 needs a value; --help tells" >&2; exit 2; } ;;&
     --skip) skip=$2 ;;
@@ -87,7 +88,8 @@ tests_stage() {
 sanitizer() { # <tool>: our own kernels, not those of NVIDIA's libraries
   local checker
   checker=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null) || { echo "compute-sanitizer: not available"; return 125; }
-  RETORT_IMPL=cuda "$checker" --tool "$1" --error-exitcode 1 "$build/kernels_cuda_ops_test" "every CUDA kernel*"
+  RETORT_IMPL=cuda "$checker" --tool "$1" --error-exitcode 1 "$build/kernels_cuda_ops_test" "every CUDA kernel*" &&
+    "$checker" --tool "$1" --error-exitcode 1 "$build/core_cuda_graph_test" "*replayed step*,*memory of a captured step*"
 }
 
 # A bench of ours: 125 when the build has it not, or not with this option (there was no Google Benchmark, or a switch is of a later version).
