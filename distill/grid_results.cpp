@@ -218,7 +218,12 @@ std::vector<fs::path> write_grid_results(const GridResults& results, const fs::p
 fs::path write_collection(const fs::path& directory) {
   std::vector<std::unique_ptr<Plan>> plans;
   std::vector<GridResults> grids;
-  for (const fs::path& grid : grids_in(directory)) {
+  std::vector<fs::path> directories = grids_in(directory);
+  std::ranges::stable_sort(directories, {}, [](const fs::path& grid) {  // as in the paper, then others by name
+    static constexpr const char* order[] = {"table5", "table6", "lambda", "train-ratio", "table7", "table8", "curves"};
+    return std::ranges::find(order, grid.filename().string()) - std::ranges::begin(order);
+  });
+  for (const fs::path& grid : directories) {
     plans.push_back(std::make_unique<Plan>(load_plan(grid)));
     grids.push_back(grid_results(*plans.back(), runs_of(grid)));
   }

@@ -327,10 +327,15 @@ TEST_CASE("one page for all grids of a directory") {
     plan.name = "table8";
     return plan;
   }());
-  REQUIRE(grids_in(grid.out.path()).size() == 2);
+  const char* two_of_them = "[grid]\nmethod = [\"single-task\", \"multi-task\"]\nfold = 0\nseed = 3\nepochs = 6\n";
+  write_plan(grid.out / "curves", make_plan(parse_experiment(two_of_them, "curves.toml"), "", {}, grid.plan.runs[0].config.data));
+  REQUIRE(grids_in(grid.out.path()).size() == 3);
   const std::string page = read_file(write_collection(grid.out.path()));
-  CHECK(contains(page, "id=\"grid-table5\""));
-  CHECK(contains(page, "id=\"grid-table8\""));
+  const std::size_t place[] = {page.find("id=\"grid-table5\""), page.find("id=\"grid-table8\""), page.find("id=\"grid-curves\"")};
+  CHECK(std::ranges::is_sorted(place));  // the paper's order
+  CHECK(place[2] != page.npos);
+  for (const char* finished : {"<td>18 of 18</td>", "<td>2 of 2</td>"}) CHECK(contains(page, finished));
+  CHECK(count(page, ">What differs from the paper<") == 2);  // the link and the heading
   CHECK(contains(page, "p, Holm"));
   CHECK_THROWS_AS(write_collection(grid.out / "runs"), InputError);
 }

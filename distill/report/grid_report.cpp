@@ -88,7 +88,7 @@ std::string assembled(const std::vector<Section>& sections) {
 std::string grid_report_html(const GridResults& results, const ReportOptions& options) {
   const std::string title = results.plan->title.empty() ? results.plan->name : results.plan->title;
   std::vector<Section> sections = {{"data", "Data and effort", facts_part(results) + missing_part(results)},
-                                   {"differences", "What differs from the paper", differences_part(results)}};
+                                   {"differences", "What differs from the paper", differences_part({&results, 1})}};
   if (results.finished > 0) {
     std::vector<Part> order = main_parts(results.plan->name);
     for (const Part part : all_parts)
@@ -101,8 +101,8 @@ std::string grid_report_html(const GridResults& results, const ReportOptions& op
 
 std::string collection_report_html(std::span<const GridResults> grids, const ReportOptions& options) {
   check<InputError>(!grids.empty(), "report: no grids given");
-  std::vector<Section> sections = {{"data", "Data", facts_part(grids.front())},
-                                   {"differences", "What differs from the paper", differences_part(grids.front())}};
+  std::vector<Section> sections = {{"data", "Data and effort", collection_facts(grids)},
+                                   {"differences", "What differs from the paper", differences_part(grids)}};
   for (const GridResults& grid : grids) {
     std::string html = missing_part(grid);
     if (grid.finished > 0)

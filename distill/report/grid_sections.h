@@ -3,6 +3,7 @@
 
 #include "retort/distill/grid_analysis.h"
 
+#include <span>
 #include <string>
 
 namespace retort {
@@ -17,8 +18,10 @@ std::string row_label(const GridResults& results, const GridRow& row);
 std::string facts_part(const GridResults& results);
 /// Runs that are missing or failed; empty when all are finished.
 std::string missing_part(const GridResults& results);
-/// What differs from the paper, as a table.
-std::string differences_part(const GridResults& results);
+/// The data of grids that share them, and effort, time and how much is finished of each.
+std::string collection_facts(std::span<const GridResults> grids);
+/// What differs from the paper in any of the grids, as a table.
+std::string differences_part(std::span<const GridResults> grids);
 /// The same in a sentence, for below a table of accuracies or of costs.
 std::string differences_note(const GridResults& results, bool costs);
 

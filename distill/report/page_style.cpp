@@ -44,7 +44,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums lining-num
 caption { text-align: left; caption-side: bottom; padding-top: .6rem; max-width: 46rem; }
 th { font-weight: 600; }
 .data { width: 100%; }
-.data th, .data td { padding: .38rem .5rem; text-align: right; white-space: nowrap; }
+.data th, .data td { padding: .38rem .4rem; text-align: right; white-space: nowrap; }
 .data th:first-child, .data td:first-child, .data .text { text-align: left; }
 .data td:first-child, .data th:first-child { padding-left: 0; }
 .data thead th { color: var(--ink-soft); font-weight: 500; font-size: .82rem; vertical-align: bottom; }
