@@ -61,9 +61,7 @@ std::optional<TaskMetrics> summed_confusion(const GridRow& row, int task) {
 Count count_model(const std::string& method, const std::string& arch, std::int64_t classes1, std::int64_t classes2,
                   std::int64_t axes) {
   Context context;
-  const nn::ModelSpec spec{arch, {1, axes, 100}, {classes1, classes2}, 0};
-  const auto features = nn::make_model(context, spec)->feature_count();
-  const auto model = make_method(context, method, {}, features)->make_model(context, spec);
+  const auto model = make_method_model(context, method, {arch, {1, axes, 100}, {classes1, classes2}, 0});
   return {model->parameter_count(), model->flops()};
 }
 

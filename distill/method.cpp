@@ -17,7 +17,8 @@ MethodOptions default_options(std::string_view method) {
   return {};
 }
 
-std::unique_ptr<Method> make_method(Context& context, std::string_view name, const MethodOptions& options, std::int64_t features) {
+std::unique_ptr<Method> make_method(Context& context, std::string_view name, const MethodOptions& options,
+                                    std::int64_t features) {
   if (name == "single-task") return std::make_unique<SingleTask>(options);
   if (name == "multi-task") return std::make_unique<MultiTask>(options);
   if (name == "sd-dropout") return std::make_unique<SdDropout>(options);
@@ -25,6 +26,10 @@ std::unique_ptr<Method> make_method(Context& context, std::string_view name, con
   if (name == "smooth-distill") return std::make_unique<SmoothDistill>(options);
   if (name == "cross-task") return std::make_unique<CrossTask>(context, options, features);
   fail<InputError>("unknown method '{}'; known are {}", name, fmt::join(method_names(), ", "));
+}
+
+std::unique_ptr<nn::TwoTaskModel> make_method_model(Context& context, std::string_view method, const nn::ModelSpec& spec) {
+  return make_method(context, method, {}, /*features=*/1)->make_model(context, spec);  // which is the same for any features
 }
 
 Tensor logged_values(const Tensor& total, const Tensor& ce1, const Tensor& ce2, const Tensor& kl1, const Tensor& kl2) {

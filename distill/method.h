@@ -22,8 +22,8 @@ struct MethodOptions {
   float tau = 3.0f;     ///< temperature (eq. 2)
 };
 
-/// What a method returns for a batch: a scalar to differentiate, the five logged values (total, ce1, ce2, kl1, kl2) outside the graph,
-/// and the student's logits, for counting training accuracy.
+/// What a method returns for a batch: a scalar to differentiate, the five logged values (total, ce1, ce2, kl1, kl2) outside the
+/// graph, and the student's logits, for counting training accuracy.
 struct StepLosses {
   Tensor total, values;
   nn::Logits logits;
@@ -63,5 +63,8 @@ MethodOptions default_options(std::string_view method);
 
 /// Throws InputError listing the names for an unknown method. `features` is the model's feature_count.
 std::unique_ptr<Method> make_method(Context& context, std::string_view name, const MethodOptions& options, std::int64_t features);
+
+/// The model that a method trains, freshly initialised. Throws InputError for an unknown method or architecture.
+std::unique_ptr<nn::TwoTaskModel> make_method_model(Context& context, std::string_view method, const nn::ModelSpec& spec);
 
 }  // namespace retort

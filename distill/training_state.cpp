@@ -16,10 +16,8 @@ TrainingState::TrainingState(Context& context, const RunConfig& config, const nn
     : context_(context), beta_(config.beta), ema_buffers_(parse_ema_buffers(config.ema_buffers)) {
   const MethodOptions options{static_cast<float>(config.alpha), static_cast<float>(config.lambda),
                               static_cast<float>(config.tau)};
-  // A method's own parameters may need the number of shared features, which a throw-away model tells.
-  const std::int64_t features = nn::make_model(context, spec)->feature_count();
-  method_ = make_method(context, method_name, options, features);
-  model_ = method_->make_model(context, spec);
+  model_ = make_method_model(context, method_name, spec);
+  method_ = make_method(context, method_name, options, model_->feature_count());
   if (!config.init.empty()) load_finite(*model_, SafetensorsFile(config.init));
   trainee_ = std::make_unique<Trainee>(*model_, *method_);
   arena_ = std::make_unique<nn::ParameterArena>(context, *trainee_, /*gradients=*/true);

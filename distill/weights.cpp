@@ -92,9 +92,7 @@ LoadedModel load_weights(Context& context, const std::filesystem::path& path) {
   } catch (const Json::exception& error) {
     fail<InputError>("{}: damaged metadata: {}", path.string(), error.what());
   }
-  const nn::ModelSpec spec = model_spec(loaded.info);
-  const std::int64_t features = nn::make_model(context, spec)->feature_count();
-  loaded.model = make_method(context, loaded.info.method, {}, features)->make_model(context, spec);
+  loaded.model = make_method_model(context, loaded.info.method, model_spec(loaded.info));
   load_finite(*loaded.model, file);
   loaded.model->eval();
   return loaded;

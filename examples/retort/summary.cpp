@@ -19,8 +19,7 @@ int summarise(const SummaryOptions& o) {
   for (const std::int64_t size : o.input) check<InputError>(size > 0, "--input: every size must be positive, not {}", size);
   Context context;
   const nn::ModelSpec spec{o.arch, Shape(std::span(o.input).subspan(1)), {o.classes[0], o.classes[1]}, 0};
-  const auto features = nn::make_model(context, spec)->feature_count();
-  const auto model = make_method(context, o.method, {}, features)->make_model(context, spec);
+  const auto model = make_method_model(context, o.method, spec);
   const std::int64_t parameters = model->parameter_count(), flops = model->flops() * o.input[0];
   if (o.json) {
     Json layers = Json::array();
