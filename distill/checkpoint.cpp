@@ -2,6 +2,9 @@
 // stands.
 #include "retort/distill/trainer.h"
 
+#include <algorithm>
+#include <array>
+
 namespace retort {
 
 namespace {
@@ -43,8 +46,8 @@ void read_tensors(const SafetensorsFile& file, const std::vector<nn::NamedTensor
 void remove_torn_files(const std::filesystem::path& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    const bool ours =
-        name.find(".safetensors.") != name.npos || name.find(".json.") != name.npos || name.find(".jsonl.") != name.npos;
+    const bool ours = std::ranges::any_of(std::array{".safetensors.", ".json.", ".jsonl.", ".html."},
+                                          [&](const char* part) { return name.find(part) != name.npos; });
     if (ours && name.ends_with(".tmp") && entry.is_regular_file()) std::filesystem::remove(entry.path());
   }
 }

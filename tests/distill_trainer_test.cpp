@@ -111,6 +111,22 @@ TEST_CASE("a limit of steps may end a run anywhere, also where Born-Again's firs
   }
 }
 
+TEST_CASE("resuming removes what a killed process was writing, and nothing else") {
+  const WindowSet windows = toy_windows(60, 13);
+  retort_test::TempDirectory scratch;
+  const RunConfig config = toy_config("multi-task");
+  Context context(Device::cpu, 1);
+  const std::atomic<bool> at_once{true};
+  REQUIRE(Trainer(context, windows, config, scratch / "run").run(at_once) == Trainer::End::interrupted);
+  const auto torn = {"last.safetensors.71-0.tmp", "summary.json.71-0.tmp", "metrics.jsonl.71-0.tmp", "report.html.71-3.tmp"};
+  const auto foreign = {"notes.tmp", "last.safetensors.bak", "data.json"};
+  for (const char* name : torn) write_file_atomically(scratch / "run" / name, "half");
+  for (const char* name : foreign) write_file_atomically(scratch / "run" / name, "whole");
+  Trainer(context, windows, config, scratch / "run").resume();
+  for (const char* name : torn) CHECK_FALSE(fs::exists(scratch / "run" / name));
+  for (const char* name : foreign) CHECK(fs::exists(scratch / "run" / name));
+}
+
 TEST_CASE("weights can be used again without their run") {
   const WindowSet windows = toy_windows(100, 9);
   retort_test::TempDirectory scratch;
