@@ -33,7 +33,7 @@ class Random {
   /// [0, 1), 53 bits.
   double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  /// Mean 0, variance 1 (Box and Muller).
+  /// Mean 0, variance 1 (Box and Muller); equal to the last bit where log and cos are.
   double normal() {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(2.0 * std::numbers::pi * uniform());

@@ -19,7 +19,7 @@ constexpr std::uint64_t max_header = 100'000'000;  ///< the format's own limit
 const char* type_name(DType type) { return type == DType::f32 ? "F32" : "I32"; }
 
 /// Bytes of one element, 0 for a type the format does not have.
-std::uint64_t type_size(std::string_view type) {
+std::int64_t type_size(std::string_view type) {
   if (type == "BOOL" || type == "U8" || type == "I8" || type == "F8_E4M3" || type == "F8_E5M2") return 1;
   if (type == "I16" || type == "U16" || type == "F16" || type == "BF16") return 2;
   if (type == "I32" || type == "U32" || type == "F32") return 4;
@@ -55,11 +55,13 @@ std::string make_header(std::span<const NamedArray> arrays, const Metadata& meta
   return text;
 }
 
-/// The product of the sizes times the item size; false when it does not fit 64 bits.
-bool byte_count(const std::vector<std::int64_t>& sizes, std::uint64_t item, std::uint64_t& total) {
-  total = item;
+/// The product of the sizes times the item size; false for sizes that no Shape can have.
+bool byte_count(const std::vector<std::int64_t>& sizes, std::int64_t item, std::uint64_t& total) {
+  std::int64_t product = std::max<std::int64_t>(item, item_size);
   for (const std::int64_t size : sizes)
-    if (size < 0 || __builtin_mul_overflow(total, static_cast<std::uint64_t>(size), &total)) return false;
+    if (__builtin_mul_overflow(product, std::max<std::int64_t>(size, 1), &product)) return false;
+  total = static_cast<std::uint64_t>(item);
+  for (const std::int64_t size : sizes) total *= static_cast<std::uint64_t>(size);
   return true;
 }
 
@@ -89,7 +91,7 @@ Item parse_item(const std::string& where, const std::string& name, const Json& j
   } catch (const Json::exception&) {
     fail<InputError>("{}: '{}': the header needs dtype, shape and data_offsets", where, name);
   }
-  const std::uint64_t item_bytes = type_size(item.type);
+  const std::int64_t item_bytes = type_size(item.type);
   check<InputError>(item_bytes != 0, "{}: '{}': unknown type '{}'", where, name, item.type);
   check<InputError>(sizes.size() <= Shape::max_rank, "{}: '{}': {} dimensions, at most {} are supported", where, name,
                     sizes.size(), static_cast<int>(Shape::max_rank));

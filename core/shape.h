@@ -20,7 +20,8 @@ enum class DType { f32, i32 };
 inline constexpr std::size_t item_size = 4;  ///< both types take four bytes
 inline std::string_view name(DType type) { return type == DType::f32 ? "float32" : "int32"; }
 
-/// Row-major (C order) sizes; Shape{} is a scalar with one element.
+/// Row-major (C order) sizes; Shape{} is a scalar with one element. No product of sizes overflows, also not without those that
+/// are zero: the constructors throw Error.
 class Shape {
  public:
   static constexpr int max_rank = 6;
@@ -29,8 +30,11 @@ class Shape {
   Shape(std::initializer_list<std::int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
   explicit Shape(std::span<const std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {
     check(sizes.size() <= max_rank, "shape: {} dimensions, at most {} are supported", sizes.size(), max_rank);
+    std::int64_t bytes = item_size;
     for (int i = 0; i < rank_; ++i) {
       check(sizes[i] >= 0, "shape: size {} in dimension {} is negative", sizes[i], i);
+      check(!__builtin_mul_overflow(bytes, std::max<std::int64_t>(sizes[i], 1), &bytes),
+            "shape: ({}) is more than any memory holds", fmt::join(sizes, ", "));
       sizes_[i] = sizes[i];
     }
   }
@@ -47,9 +51,7 @@ class Shape {
   bool operator==(const Shape& other) const { return std::ranges::equal(sizes(), other.sizes()); }
 
   /// "(64, 1, 3, 100)", as it stands in every error message.
-  std::string str() const {
-    return rank_ == 1 ? fmt::format("({},)", sizes_[0]) : fmt::format("({})", fmt::join(sizes(), ", "));
-  }
+  std::string str() const { return rank_ == 1 ? fmt::format("({},)", sizes_[0]) : fmt::format("({})", fmt::join(sizes(), ", ")); }
 
  private:
   std::array<std::int64_t, max_rank> sizes_{};

@@ -62,6 +62,8 @@ class Help(Scratch):
         self.fails("evaluate", "--weights", "w.safetensors", says="--data")
         self.fails("summary", "--input", "1,1,3", says="--input")
         self.fails("summary", "--classes", "0,3", says="--classes")
+        self.fails("summary", "--classes", "9000000000000000000,3", says="--classes")
+        self.fails("summary", "--input", "9000000000000000000,1,3,100", says="--input")
         self.fails("summary", "--arch", "resnet", says=["--arch", "mtl-net"])
 
     def test_summary_counts_as_the_paper_does(self):

@@ -1,5 +1,5 @@
-// The graph itself: what backward does, what it refuses, and that a repeated step asks for no memory. The operations' arithmetic is
-// checked by core_gradient_test (finite differences) and core_golden_test (PyTorch).
+// The graph itself: what backward does, what it refuses, and that a repeated step asks for no memory. The operations' arithmetic
+// is checked by core_gradient_test (finite differences) and core_golden_test (PyTorch).
 #include "retort/core/autograd.h"
 
 #include "catch.h"
@@ -22,7 +22,7 @@ Tensor leaf(Context& ctx, const Shape& shape, std::vector<float> values) {
 TEST_CASE("gradients of a shared subexpression add up") {
   Context ctx;
   const Tensor x = leaf(ctx, {2}, {3.0f, -1.0f});
-  const Tensor y = ops::mul(x, x);                    // x^2
+  const Tensor y = ops::mul(x, x);                         // x^2
   const Tensor z = ops::sum(ops::add(ops::mul(y, x), y));  // x^3 + x^2
   z.backward();
   const auto grad = x.grad().to_vector();
@@ -85,16 +85,35 @@ TEST_CASE("an in-place change of a saved tensor is refused") {
 TEST_CASE("shapes, types and contexts that do not fit are named") {
   Context ctx, other;
   const Tensor x = Tensor::zeros(ctx, {2, 3, 1, 9}), w = Tensor::zeros(ctx, {32, 1, 1, 9});
-  CHECK_THROWS_WITH(ops::conv2d(x, w, {}), Contains("conv2d") && Contains("expects 1 input channels") && Contains("(2, 3, 1, 9)"));
+  CHECK_THROWS_WITH(ops::conv2d(x, w, {}),
+                    Contains("conv2d") && Contains("expects 1 input channels") && Contains("(2, 3, 1, 9)"));
   CHECK_THROWS_WITH(ops::add(x, w), Contains("add") && Contains("(32, 1, 1, 9)"));
   CHECK_THROWS_WITH(ops::add(x, Tensor::zeros(other, {2, 3, 1, 9})), Contains("another context"));
   CHECK_THROWS_WITH(ops::relu(Tensor::zeros(ctx, {2}, DType::i32)), Contains("relu") && Contains("int32"));
   CHECK_THROWS_WITH(ops::cross_entropy(Tensor::zeros(ctx, {4, 3}), Tensor::zeros(ctx, {5}, DType::i32)), Contains("(5,)"));
-  CHECK_THROWS_WITH(ops::linear(Tensor::zeros(ctx, {4, 3}), Tensor::zeros(ctx, {2, 5}), {}), Contains("linear") && Contains("(2, 5)"));
+  CHECK_THROWS_WITH(ops::linear(Tensor::zeros(ctx, {4, 3}), Tensor::zeros(ctx, {2, 5}), {}),
+                    Contains("linear") && Contains("(2, 5)"));
   CHECK_THROWS_WITH(ops::reshape(x, {5, -1}), Contains("reshape") && Contains("5, -1"));
   CHECK_THROWS_WITH(Tensor::zeros(ctx, {2}).item(), Contains("item"));
   CHECK_THROWS_WITH(ops::sum(Tensor::zeros(ctx, {2})).backward(), Contains("does not depend"));
   if (!is_available(Device::cuda)) CHECK_THROWS_AS(Context(Device::cuda), DeviceError);
+}
+
+TEST_CASE("sizes that no memory holds are refused, and so is a product of them that wraps around") {
+  Context ctx;
+  constexpr std::int64_t large = std::int64_t{1} << 40;
+  CHECK(Shape({large, 1 << 20}).count() == std::int64_t{1} << 60);
+  CHECK_THROWS_WITH(Shape({large, large}), Contains("more than any memory holds"));
+  CHECK_THROWS_WITH(Shape({0, large, large}), Contains("more than any memory holds"));
+  CHECK_THROWS_AS(Tensor::empty(ctx, {large, 1 << 20}), Error);
+  const Tensor none = Tensor::zeros(ctx, {0, 3}), six = Tensor::zeros(ctx, {2, 3});
+  CHECK_THROWS_WITH(ops::reshape(none, {large, large}), Contains("more than any memory holds"));
+  CHECK_THROWS_WITH(ops::reshape(none, {0, -1}), Contains("any size fits for -1"));
+  CHECK_THROWS_WITH(ops::reshape(six, {4, -1}), Contains("(2, 3) does not fit into (4, -1)"));
+  CHECK_THROWS_WITH(ops::reshape(six, {-2, -3}), Contains("negative"));
+  CHECK_THROWS_WITH(ops::reshape(six, {-1, -1}), Contains("more than one"));
+  CHECK(ops::reshape(none, {-1, 3}).shape() == Shape{0, 3});
+  CHECK(ops::reshape(six, {3, -1}).shape() == Shape{3, 2});
 }
 
 TEST_CASE("tensors of two devices do not meet") {

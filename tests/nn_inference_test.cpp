@@ -60,6 +60,18 @@ TEST_CASE("without gradients, evaluation gives what the layers give one by one")
     }
 }
 
+TEST_CASE("no windows have no logits") {
+  for (const std::string& form : nn::architectures()) {
+    INFO(form);
+    Context context(Device::cpu, 2);
+    const auto model = nn::make_model(context, {.architecture = form});
+    model->eval();
+    const nn::Logits logits = nn::predict(*model, Tensor::zeros(context, {0, 1, 3, 100}));
+    CHECK(logits.task1.shape() == Shape{0, 12});
+    CHECK(logits.task2.shape() == Shape{0, 3});
+  }
+}
+
 TEST_CASE("many windows are predicted in pieces") {
   Context context(Device::cpu, 2);
   Random random(1);

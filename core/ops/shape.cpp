@@ -8,20 +8,18 @@ namespace {
 Shape resolve(const Tensor& x, std::span<const std::int64_t> sizes) {
   std::array<std::int64_t, Shape::max_rank> resolved{};
   check(sizes.size() <= resolved.size(), "reshape: {} dimensions, at most {} are supported", sizes.size(), Shape::max_rank);
-  std::int64_t known = 1, open = -1;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    resolved[i] = sizes[i];
-    if (sizes[i] == -1) {
-      check(open < 0, "reshape: more than one size is -1");
-      open = static_cast<std::int64_t>(i);
-    } else {
-      known *= sizes[i];
-    }
+  std::ranges::copy(sizes, resolved.begin());
+  const auto used = std::span(resolved).first(sizes.size());
+  if (const auto open = std::ranges::find(used, -1); open != used.end()) {
+    check(std::ranges::count(used, -1) == 1, "reshape: more than one size is -1");
+    *open = 1;
+    const std::int64_t known = Shape(used).count();
+    check(known > 0, "reshape: {} into ({}): any size fits for -1", x.shape(), fmt::join(sizes, ", "));
+    *open = x.count() / known;
   }
-  if (open >= 0 && known > 0 && x.count() % known == 0) resolved[static_cast<std::size_t>(open)] = x.count() / known;
-  const bool fits = open >= 0 ? known > 0 && x.count() % known == 0 : known == x.count();
-  check(fits, "reshape: {} does not fit into ({})", x.shape(), fmt::join(sizes, ", "));
-  return Shape(std::span(resolved.data(), sizes.size()));
+  const Shape shape(used);
+  check(shape.count() == x.count(), "reshape: {} does not fit into ({})", x.shape(), fmt::join(sizes, ", "));
+  return shape;
 }
 
 }  // namespace

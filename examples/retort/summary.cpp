@@ -14,9 +14,11 @@ struct SummaryOptions {
 
 int summarise(const SummaryOptions& o) {
   check<InputError>(o.input.size() == 4, "--input takes four sizes, e.g. 1,1,3,100, not {}", o.input.size());
-  check<InputError>(o.classes.size() == 2 && o.classes[0] > 0 && o.classes[1] > 0,
-                    "--classes takes two positive numbers, e.g. 12,3");
-  for (const std::int64_t size : o.input) check<InputError>(size > 0, "--input: every size must be positive, not {}", size);
+  const auto sensible = [](std::int64_t size) { return size > 0 && size <= 1'000'000; };
+  check<InputError>(o.classes.size() == 2 && std::ranges::all_of(o.classes, sensible),
+                    "--classes takes two numbers from 1 to a million, e.g. 12,3");
+  check<InputError>(std::ranges::all_of(o.input, sensible), "--input: every size must lie between 1 and a million, not ({})",
+                    fmt::join(o.input, ", "));
   Context context;
   const nn::ModelSpec spec{o.arch, Shape(std::span(o.input).subspan(1)), {o.classes[0], o.classes[1]}, 0};
   const auto model = make_method_model(context, o.method, spec);
