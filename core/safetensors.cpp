@@ -141,6 +141,8 @@ void SafetensorsFile::parse() {
     header = Json::parse(file_.text().substr(8, length));
   } catch (const Json::parse_error& error) {
     fail<InputError>("{}: byte {}: the header is not JSON; not a safetensors file", where, 8 + error.byte);
+  } catch (const Json::exception&) {  // 1e999
+    fail<InputError>("{}: a number in the header is too large; not a safetensors file", where);
   }
   check<InputError>(header.is_object(), "{}: byte 8: the header is not a JSON object", where);
 

@@ -24,7 +24,7 @@ ClassMetrics class_metrics(std::int64_t tp, std::int64_t fn, std::int64_t fp, st
 Json parse_json(std::string_view text, const std::string& where) {
   try {
     return Json::parse(text);
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {  // of syntax, or a number that is too large
     // The library's message ends in what it expected; ours says where and keeps that in one line.
     std::string reason = error.what();
     if (const auto bracket = reason.find("] "); bracket != std::string::npos) reason = reason.substr(bracket + 2);

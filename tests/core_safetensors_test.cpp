@@ -79,6 +79,7 @@ TEST_CASE("foreign and damaged files are refused with file and byte") {
   CHECK(contains(refusal(dir, std::string(100, '\x7f')), "does not fit a file of 100"));
   CHECK(contains(refusal(dir, raw_file("not json", 0)), "not JSON"));
   CHECK(contains(refusal(dir, raw_file("[1,2]", 0)), "not a JSON object"));
+  CHECK(contains(refusal(dir, raw_file(R"({"a":1e999})", 0)), "too large"));
   CHECK(contains(refusal(dir, raw_file(R"({"a":3})", 0)), "needs dtype, shape and data_offsets"));
   CHECK(contains(refusal(dir, raw_file(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4)), "unknown type 'F31'"));
   CHECK(contains(refusal(dir, raw_file(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 4)), "cut short"));

@@ -87,6 +87,8 @@ TEST_CASE("a wrong configuration names file and key") {
         path.string() + ": data: 'synthetic' must be true or false, it is string");
   write_file_atomically(path, "{\"method\": ");
   CHECK(contains(error_of([&] { read_config(directory.path()); }), path.string() + ": not valid JSON: "));
+  write_file_atomically(path, "{\"lr\": 1e999}");
+  CHECK(contains(error_of([&] { read_config(directory.path()); }), path.string() + ": not valid JSON: number overflow"));
 }
 
 TEST_CASE("a damaged line of the metrics is named, a torn last line is not a fault") {
