@@ -7,21 +7,23 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 using namespace retort;
 
 namespace {
 
-/// Every implementation of the CPU's kernels in turn; the defaults again when done.
+/// test(device) with every implementation of the CPU's kernels in turn, and on the simulator; the defaults again when done.
 template <class Test>
 void with_each_implementation(Test&& test) {
-  std::set<std::string> names;
+  std::set<std::pair<Device, std::string>> names;
   for (const auto& info : list_implementations())
-    if (info.device == Device::cpu) names.insert(info.names.begin(), info.names.end());
-  for (const std::string& name : names) {
-    INFO(name);
-    use_implementation("*", Device::cpu, name);
-    test();
+    if (info.device != Device::cuda)
+      for (const std::string& name : info.names) names.emplace(info.device, name);
+  for (const auto& [device, implementation] : names) {
+    INFO(name(device) << ", " << implementation);
+    use_implementation("*", device, implementation);
+    test(device);
     for (const auto& info : list_implementations()) use_implementation(info.op, info.device, info.names.front());
   }
 }
@@ -32,8 +34,9 @@ void poison(Context& context) {
   std::vector<Tensor> blocks;
   for (std::int64_t count = 16; count <= 1 << 14; count *= 2)
     for (int i = 0; i < 4; ++i) blocks.push_back(Tensor::full(context, {count}, nan));
-  constexpr std::size_t floats = 1 << 18;
-  std::fill_n(static_cast<float*>(context.stream().scratch(floats * sizeof(float))), floats, nan);
+  const std::vector<float> nans(1 << 18, nan);
+  context.stream().copy_from_host(context.stream().scratch(nans.size() * sizeof(float)), nans.data(),
+                                  nans.size() * sizeof(float));
 }
 
 Tensor leaf(Context& context, const Shape& shape, float value = 1) {
@@ -56,8 +59,8 @@ void check_gradients(const Tensor& y, std::initializer_list<Tensor> parameters, 
 }  // namespace
 
 TEST_CASE("an empty batch goes through every layer and adds nothing to its parameters' gradients") {
-  with_each_implementation([] {
-    Context context;
+  with_each_implementation([](Device device) {
+    Context context(device);
     poison(context);
     SECTION("conv2d") {
       for (const std::int64_t width : {3, 20}) {  // rows of (1, 9) and (2, 3) kernels
@@ -101,8 +104,8 @@ TEST_CASE("an empty batch goes through every layer and adds nothing to its param
 }
 
 TEST_CASE("a linear layer without inputs is its bias, one without outputs has a gradient of zero") {
-  with_each_implementation([] {
-    Context context;
+  with_each_implementation([](Device device) {
+    Context context(device);
     poison(context);
     for (const std::int64_t rows : {3, 40}) {
       const Tensor b = leaf(context, {70}, 2);

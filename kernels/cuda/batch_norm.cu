@@ -95,7 +95,7 @@ void backward_train(Stream& stream, const BatchNormShape& s, const float* x, con
 
 void backward_eval(Stream& stream, const BatchNormShape& s, const float* x, const float* gamma, const float* running_mean,
                    const float* running_var, const float* y, const float* dy, float* dx, float* dgamma, float* dbeta) {
-  if (s.c == 0) return;
+  if (s.n * s.c * s.spatial == 0) return;  // no dx, and nothing to add
   launch({stream, "batch_norm.backward_eval", dim3(count(s.c)), dim3(norm_threads)}, backward_kernel<false>, norm_shape(s), x,
          gamma, running_mean, running_var, y, dy, dx, dgamma, dbeta);
 }

@@ -76,6 +76,8 @@ void linear_backward(Stream& stream, const LinearShape& s, const float* x, const
                      float* dx, float beta, float* dw, float* db) {
   const float* mask = s.activation == Activation::relu ? y : nullptr;
   const MaskedGradient g{dy, mask, s.out};
+  if (s.rows * s.in == 0) dx = nullptr;  // nothing to write
+  if (s.out * s.in == 0) dw = nullptr;
   if (db != nullptr && s.rows > column_sum_rows) {  // too many for one pass
     if (s.out > 0) column_sum(stream, "linear.backward", s.rows, s.out, g, true, db);
     db = nullptr;
