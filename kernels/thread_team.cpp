@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -68,6 +69,11 @@ struct ThreadTeam::State {
   std::vector<std::thread> workers;
 
   explicit State(int threads) : shares(static_cast<std::size_t>(threads)) {}
+  ~State() {
+    stop.store(true, std::memory_order_release);
+    wake();
+    for (auto& thread : workers) thread.join();
+  }
 
   /// The first task of a share.
   std::int64_t first(std::size_t share) const {
@@ -119,14 +125,15 @@ ThreadTeam::ThreadTeam(int threads) : size_(threads > 0 ? threads : available())
   // With more threads than processors, one that spins keeps another from working.
   state_->patience = size_ <= available() ? spins : 0;
   state_->workers.reserve(static_cast<std::size_t>(size_ - 1));
-  for (int i = 1; i < size_; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->worker(i); });
+  try {
+    for (int i = 1; i < size_; ++i) state_->workers.emplace_back([state = state_.get(), i] { state->worker(i); });
+  } catch (const std::system_error& error) {
+    fail<DeviceError>("cpu: {} threads were asked for, the system gives {}: {}; ask for fewer with --threads", size_,
+                      state_->workers.size() + 1, error.code().message());
+  }
 }
 
-ThreadTeam::~ThreadTeam() {
-  state_->stop.store(true, std::memory_order_release);
-  state_->wake();
-  for (auto& worker : state_->workers) worker.join();
-}
+ThreadTeam::~ThreadTeam() = default;
 
 void ThreadTeam::dispatch(std::int64_t tasks, Function function, void* task) {
   check(tasks <= std::numeric_limits<int>::max(), "thread team: {} tasks in one region, at most 2^31 - 1 fit", tasks);

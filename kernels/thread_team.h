@@ -11,7 +11,8 @@ namespace retort {
 
 class ThreadTeam {
  public:
-  /// `threads` including the caller; 0 means as many as this process may run on (affinity mask and cgroup quota).
+  /// `threads` including the caller; 0 means as many as this process may run on (affinity mask and cgroup quota). Throws
+  /// DeviceError when the system does not start so many.
   explicit ThreadTeam(int threads = 0);
   ~ThreadTeam();
 

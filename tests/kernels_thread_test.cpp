@@ -7,6 +7,7 @@
 #include <thread>
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -103,6 +104,30 @@ TEST_CASE("teams sleep, wake and end cleanly") {
     CHECK(sum == 135);
   }
 }
+
+#if !defined(__SANITIZE_ADDRESS__)  // which needs address space without end
+TEST_CASE("threads that the system does not give are an error, and those that it gave end") {
+  struct AddressSpace {  // stacks take it, 8 MB each
+    rlimit before{};
+    explicit AddressSpace(rlim_t left) {
+      getrlimit(RLIMIT_AS, &before);
+      rlim_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlimit less{pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + left, before.rlim_max};
+      REQUIRE(setrlimit(RLIMIT_AS, &less) == 0);
+    }
+    ~AddressSpace() { setrlimit(RLIMIT_AS, &before); }
+  };
+  {
+    const AddressSpace little(rlim_t{256} << 20);
+    CHECK_THROWS_WITH(ThreadTeam(4000), Catch::Matchers::Contains("cpu: 4000 threads were asked for, the system gives "));
+    CHECK_THROWS_AS(ThreadTeam(4000), DeviceError);
+  }
+  std::atomic<int> done{0};
+  ThreadTeam(3).run(100, [&](std::int64_t, int) { ++done; });
+  CHECK(done == 100);
+}
+#endif
 
 TEST_CASE("the number of threads follows the affinity mask") {
   CHECK(ThreadTeam::available() >= 1);
