@@ -2,6 +2,7 @@
 
 #include "retort/core/error.h"
 #include "retort/core/file.h"
+#include "retort/data/csv.h"
 #include "retort/data/mhealth.h"
 #include "retort/data/sleep.h"
 #include "retort/data/wisdm.h"
@@ -46,7 +47,8 @@ RawDataset read_raw(std::string_view id, const std::filesystem::path& path, cons
   if (id == "sleep") return read_sleep(path, options);
   if (id == "mhealth") return read_mhealth(path, options);
   if (id == "wisdm") return read_wisdm(path, options);
-  fail<InputError>("unknown data set '{}'; known are sleep, mhealth and wisdm", id);
+  if (id == "csv") return read_csv(path, options);
+  fail<InputError>("unknown data set '{}'; known are sleep, mhealth, wisdm and csv", id);
 }
 
 std::string sha256_of_file(const std::filesystem::path& path) { return sha256_of_text(MappedFile(path).text()); }

@@ -52,11 +52,11 @@ struct ParseReport {
 };
 
 struct RawDataset {
-  std::string id;  ///< "sleep", "mhealth", "wisdm"
+  std::string id;  ///< "sleep", "mhealth", "wisdm", "csv"
   std::vector<std::string> task1_names, task2_names;
   std::vector<Recording> recordings;  ///< in the order in which they are laid end to end
   std::vector<SourceFile> sources;
-  double nominal_hz = 0;
+  double nominal_hz = 0;   ///< 0: unknown
   bool synthetic = false;  ///< a SYNTHETIC.txt lies beside the files
   ParseReport report;
 
@@ -73,7 +73,8 @@ struct ReadOptions {
 /// Name of the file that marks a directory of synthetic recordings.
 inline constexpr std::string_view synthetic_marker = "SYNTHETIC.txt";
 
-/// Reads data set `id` ("sleep", "mhealth", "wisdm") from a directory, searched with its subdirectories, or from one file.
+/// Reads data set `id` ("sleep", "mhealth", "wisdm", or one's own as "csv") from a directory, searched with its subdirectories,
+/// or from one file.
 ///
 /// Throws InputError, naming file and line, when: the path is not there; no file has the format's name; a file of that name is a
 /// directory, is empty or has no usable line; more than 1 % of a file's lines are bad and `lenient` is off; a posture or position

@@ -241,8 +241,9 @@ WindowInfo make_info(const RawDataset& data, const WindowOptions& options, std::
     const auto [at, added] = known.emplace(recording.subject, static_cast<std::int32_t>(info.subjects.size()));
     if (added) info.subjects.push_back(recording.subject);
     subject_of.push_back(at->second);
-    info.recordings.push_back(data.sources.at(static_cast<std::size_t>(recording.source)).name + ":" +
-                              data.task2_names.at(static_cast<std::size_t>(recording.task2)));
+    info.recordings.push_back(data.sources.at(static_cast<std::size_t>(recording.source)).name);
+    if (data.task2_names.size() > 1)
+      info.recordings.back() += ":" + data.task2_names.at(static_cast<std::size_t>(recording.task2));
   }
   const ParseReport& report = data.report;
   if (report.skipped_lines > 0)
@@ -281,6 +282,9 @@ WindowSet make_windows(const RawDataset& data, const WindowOptions& options) {
   Stream stream;
   for (std::size_t i = 0; i < data.recordings.size(); ++i) {
     const Recording& recording = data.recordings[i];
+    check<InputError>(options.resample_hz == 0 || data.nominal_hz > 0 || !recording.time.empty(),
+                      "{}: rows without times, at an unknown rate, cannot be resampled to {} Hz",
+                      data.sources.at(static_cast<std::size_t>(recording.source)).name, options.resample_hz);
     for (const Segment& segment : segments_of(recording, static_cast<std::int32_t>(i), options)) {
       if (options.resample_hz > 0)
         append_resampled(recording, segment, data.nominal_hz, options.resample_hz, stream);

@@ -50,7 +50,7 @@ WindowOptions window_preset(std::string_view preset, std::string_view dataset_id
 
 /// What is known about a set of windows beside the arrays.
 struct WindowInfo {
-  std::string dataset;  ///< "sleep", "mhealth", "wisdm"
+  std::string dataset;  ///< "sleep", "mhealth", "wisdm", "csv"
   bool synthetic = false;
   double nominal_hz = 0;
   std::vector<std::string> task1_names, task2_names;
@@ -83,7 +83,8 @@ std::vector<std::int64_t> count_labels(std::span<const std::int32_t> labels, std
 /// The same windows in another layout: `set` itself when it has that already, else with values of its own.
 WindowSet with_axis_layout(const WindowSet& set, AxisLayout layout);
 
-/// Cuts `data` into windows. Throws InputError for impossible options and when not one window results.
+/// Cuts `data` into windows. Throws InputError for impossible options, for resampling rows of unknown rate, and when not one
+/// window results.
 WindowSet make_windows(const RawDataset& data, const WindowOptions& options);
 
 }  // namespace retort

@@ -259,6 +259,39 @@ class EndToEnd(Scratch):
     def test_wisdm(self):
         self.journey("wisdm", (18, 2), 11)
 
+    def test_own_recordings(self):
+        """Recordings of Sleep as CSV: the same labels from weights of sleep, and a run of their own."""
+        raw, data = self.make_data("sleep", 6, 4, name="own")
+        run = self.path("run-own-sleep")
+        self.ok("train", "--data", data, "--out", run, "--max-steps", 2, *SMALL)
+        directory = self.path("csv")
+        os.mkdir(directory)
+        for file in sorted(name for name in os.listdir(raw) if name != "SYNTHETIC.txt"):
+            subject, posture, position = file[:-len(".txt")].split("_")
+            rows = read(os.path.join(raw, file)).splitlines()
+            rows = rows[1:] if rows[0][0].isalpha() else [row.rstrip(";").split(",", 1)[1] for row in rows]
+            write(os.path.join(directory, file[:-3] + "csv"), "x,y,z,subject,activity,position\n" +
+                  "".join("%s,%s,%s,%s\n" % (row, subject, posture.lower(), position.lower()) for row in rows))
+        weights = os.path.join(run, "best.safetensors")
+        self.assertEqual(*([{**json.loads(line), "recording": None} for line in self.ok(
+            "predict", "--weights", weights, "--input", os.path.join(where, "01_Up_co" + suffix), "--dataset", dataset).stdout.splitlines()]
+            for where, suffix, dataset in ((raw, ".txt", "sleep"), (directory, ".csv", "csv"))))
+
+        own, prepared = self.path("run-own"), self.path("csv.safetensors")
+        text = self.ok("data", "prepare", "--dataset", "csv", "--raw", directory, "--out", prepared).stdout
+        self.assertIn("upleft", text)
+        self.assertNotIn("published", text)
+        inspected, published = (json.loads(self.ok("data", "inspect", file, "--json").stdout) for file in (prepared, data))
+        self.assertEqual(inspected["windows"], published["windows"])
+        self.assertEqual(inspected["task2"], {"bung": published["task2"]["abdomen"], "co": published["task2"]["neck"],
+                                              "nguc": published["task2"]["chest"]})
+        self.ok("train", "--data", prepared, "--out", own, "--max-steps", 2, *SMALL)
+        line = json.loads(self.ok("predict", "--weights", os.path.join(own, "best.safetensors"), "--input", directory).stdout.splitlines()[0])
+        self.assertEqual(sorted(line["task2"]["probabilities"]), ["bung", "co", "nguc"])
+        write(os.path.join(self.directory, "bare.csv"), "x,y,z\n" + "1,2,3\n" * 200)
+        self.fails("data", "prepare", "--dataset", "csv", "--raw", self.path("bare.csv"), "--out", self.path("bare.safetensors"),
+                   says="nothing to tell apart")
+
     def test_every_method_and_file_order(self):
         _, data = self.make_data("sleep", 2, 4, name="two")
         for method in ("single-task", "multi-task", "sd-dropout", "born-again", "smooth-distill", "cross-task"):

@@ -6,6 +6,8 @@
 #include "retort/data/synthetic.h"
 #include "temp_directory.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <random>
 
@@ -46,6 +48,17 @@ struct Case {
   const char* file;
 };
 
+std::string good_text(const Case& one, const TempDirectory& dir) {
+  if (one.id == std::string_view("csv")) {
+    std::string text = "time,subject,position,activity,x,y,z\n";
+    for (int i = 0; i < 100; ++i)
+      text += fmt::format("{:.2f},{},{},\"{}\",{},-0.5, 1e-1\n", i * 0.02, i / 50, i % 2 ? "hip" : "wrist", i / 20, i * 0.01);
+    return text;
+  }
+  write_synthetic(dir / one.id, {.dataset = one.id, .subjects = 2, .seconds = 0.7});
+  return read_file(dir / one.id / one.file);
+}
+
 }  // namespace
 
 TEST_CASE("mutated raw files load or are refused") {
@@ -54,11 +67,9 @@ TEST_CASE("mutated raw files load or are refused") {
   std::mt19937 random(seed);
   const TempDirectory dir;
   for (const Case& one : {Case{"sleep", "01_Up_co.txt"}, Case{"sleep", "02_Up_co.txt"}, Case{"mhealth", "mHealth_subject1.log"},
-                          Case{"wisdm", "raw/phone/accel/data_1600_accel_phone.txt"}}) {
+                          Case{"wisdm", "raw/phone/accel/data_1600_accel_phone.txt"}, Case{"csv", "own.csv"}}) {
     CAPTURE(one.file);
-    const auto made = dir / one.id;
-    write_synthetic(made, {.dataset = one.id, .subjects = 2, .seconds = 0.7});
-    const std::string good = read_file(made / one.file);
+    const std::string good = good_text(one, dir);
     const auto name = std::filesystem::path(one.file).filename();
     int loaded = 0, refused = 0;
     for (int round = 0; round < 300; ++round) {

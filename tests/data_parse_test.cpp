@@ -1,7 +1,7 @@
 // The three parsers on small files that hold every trap of the real ones.
 #include "catch.h"
 #include "retort/core/error.h"
-#include "retort/data/recording.h"
+#include "retort/data/windowing.h"
 #include "temp_directory.h"
 
 #include <fmt/format.h>
@@ -256,4 +256,79 @@ TEST_CASE("a single file is read, hashed and knows whether it is synthetic") {
   CHECK(read_raw("wisdm", dir.path()).synthetic);
   CHECK(read_raw("wisdm", dir.path()).report.ignored_files == 0);
   CHECK(sha256_of_file(dir.write("abc", "abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_CASE("csv: columns by name, recordings by subject and position, classes from all files") {
+  const TempDirectory dir;
+  dir.write("walk.csv",
+            "\xEF\xBB\xBF"
+            "Time, Activity ,position,SUBJECT,z,y,x,battery\r\n"
+            "100.00,walk,wrist,ann,3,2,1,99\r\n"
+            "100.00,walk,hip,ann,30,20,10,99\r\n"
+            "100.02,\"sit, still\",wrist,ann,6,-5e-1, +4,\r\n\r\n"
+            "100.02,walk,hip,bob,33,22,11,99");
+  dir.write("sub/more.CSV", "x;y;z;activity;position;time\n1;2;3;run;hip;0\n1;2;3;run;hip;0.04\n");
+  dir.write("notes.txt", "x,y,z\n");
+  const RawDataset data = read_raw("csv", dir.path());
+  CHECK(data.id == "csv");
+  CHECK(data.task1_names == std::vector<std::string>{"run", "sit, still", "walk"});
+  CHECK(data.task2_names == std::vector<std::string>{"hip", "wrist"});
+  CHECK(data.report.rows == 6);
+  CHECK(data.report.ignored_files == 1);
+  REQUIRE(data.recordings.size() == 4);
+  const Recording& more = data.recordings[0];  // in natural order of the files
+  CHECK(more.subject == "more");
+  CHECK(more.task1 == std::vector<std::int32_t>{0, 0});
+  CHECK(more.task2 == 0);
+  const Recording& wrist = data.recordings[1];
+  CHECK(wrist.subject == "ann");
+  CHECK(wrist.xyz == std::vector<float>{1, 2, 3, 4, -0.5f, 6});
+  CHECK(wrist.task1 == std::vector<std::int32_t>{2, 1});
+  CHECK(wrist.task2 == 1);
+  REQUIRE(wrist.time.size() == 2);
+  CHECK(wrist.time[0] == 0);
+  CHECK(wrist.time[1] == Approx(0.02));
+  CHECK(data.recordings[2].subject == "ann");
+  CHECK(data.recordings[2].xyz == std::vector<float>{10, 20, 30});
+  CHECK(data.recordings[3].subject == "bob");
+  CHECK(data.nominal_hz == 25);  // the one run of more than a sample
+}
+
+TEST_CASE("csv: without labels, times and subjects") {
+  const TempDirectory dir;
+  const auto file = dir.write("me_2.csv", "x\ty\tz\n" + repeat("1\t2\t3\n", 30));
+  const RawDataset data = read_raw("csv", file);
+  REQUIRE(data.recordings.size() == 1);
+  CHECK(data.recordings[0].subject == "me_2");
+  CHECK(data.recordings[0].time.empty());
+  CHECK(data.nominal_hz == 0);
+  CHECK(data.task1_names == std::vector<std::string>{"unlabelled"});
+  WindowOptions options = window_preset("strict", "csv");
+  options.length = 10;
+  options.step = 10;
+  CHECK(make_windows(data, options).info.recordings == std::vector<std::string>{"me_2.csv"});
+  options.resample_hz = 20;
+  CHECK(contains(message_of<InputError>([&] { make_windows(data, options); }), "me_2.csv: rows without times"));
+}
+
+TEST_CASE("csv: what is refused") {
+  const TempDirectory dir;
+  const auto refused = [&](std::string_view text) { return refusal("csv", dir.write("a.csv", text)); };
+  CHECK(contains(refused("x,y\n1,2\n"), "a.csv:1: the header has no column z"));
+  CHECK(contains(refused("0.1,0.2,0.3\n"), "a.csv:1: the header has no column x"));
+  CHECK(contains(refused("x,y,z,X\n1,2,3,4\n"), "a.csv:1: two columns are named x"));
+  CHECK(contains(refused("x,y,z\n"), "holds no data line"));
+  CHECK(contains(refused("x,y,\"z\n1,2,3\n"), "a.csv:1: a quote is not closed"));
+  CHECK(contains(refused("x,y,z\n1,2,\n"), "a.csv:2: a value is missing"));
+  CHECK(contains(refused("x,y,z\n1,2\n"), "a.csv:2: the line is cut short"));
+  CHECK(contains(refused("x,y,z\n1,2,3,4\n"), "a.csv:2: more columns than the format has"));
+  CHECK(contains(refused("x,y,z\n1,2,3g\n"), "a.csv:2: a value is not a number"));
+  CHECK(contains(refused("x,y,z\n1,2,nan\n"), "a.csv:2: a value is not finite"));
+  CHECK(contains(refused("x,y,z,activity\n1,2,3,\n"), "a.csv:2: a name is missing"));
+  CHECK(contains(refused("x,y,z,activity\n1,2,3,\"a\"b\n"), "a.csv:2: text after a closing quote"));
+  CHECK(contains(refused("x,y,z,time\n1,2,3,12:00:01\n"), "a.csv:2: the time is not a number of seconds"));
+  CHECK(contains(refused("x,y,z,time\n1,2,3,0\n1,2,3,20\n1,2,3,40\n"), "rows are 20 s apart by the column time"));
+  dir.write("a.csv", "x,y,z,activity\n1,2,3,walk\n");
+  dir.write("b.csv", "x,y,z\n1,2,3\n");
+  CHECK(contains(refusal("csv", dir.path()), "b.csv: has no column activity, unlike "));
 }

@@ -63,8 +63,13 @@ void print_classes(const WindowSet& set) {
       total += published[i].train + published[i].test;
     }
   }
-  rows.push_back({"", "all", std::to_string(set.count()), std::to_string(total)});
-  print_columns({"task 1", "class", "windows", "published"}, rows);
+  std::vector<std::string> headings{"task 1", "class", "windows"};
+  rows.push_back({"", "all", std::to_string(set.count())});
+  if (!published.empty()) {
+    headings.emplace_back("published");
+    rows.back().push_back(std::to_string(total));
+  }
+  print_columns(headings, rows);
   fmt::print("\n");
   rows.clear();
   const auto positions = count_labels(set.task2, set.info.task2_names.size());
@@ -83,7 +88,10 @@ struct PrepareOptions {
 void add_prepare(CLI::App& data, Command& command) {
   auto* app = data.add_subcommand("prepare", "Cut raw recordings into labelled windows, one safetensors file");
   auto o = std::make_shared<PrepareOptions>();
-  add_choice(*app, "--dataset", o->dataset, datasets, "Format of the raw files: sleep, mhealth or wisdm")->required();
+  add_choice(*app, "--dataset", o->dataset, {"sleep", "mhealth", "wisdm", "csv"},
+             "Format of the raw files; csv: one's own, with a header that names x, y, z and, if there, time (seconds), activity, "
+             "position and subject")
+      ->required();
   app->add_option("--raw", o->raw, "Directory (or file) with the raw recordings")->required();
   app->add_option("--out", o->out, "Prepared file to write, *.safetensors")->required();
   add_choice(*app, "--preset", o->preset, {"released", "paper", "strict"}, "Bundle of the switches below");
@@ -113,6 +121,8 @@ void add_prepare(CLI::App& data, Command& command) {
       if (resample->count()) options.resample_hz = o->resample;
       const RawDataset raw = read_raw(o->dataset, o->raw, {.lenient = o->lenient});
       print_report(raw);
+      check<InputError>(raw.task1_names.size() > 1 || raw.task2_names.size() > 1,
+                        "{}: one activity at one position; there is nothing to tell apart", o->raw);
       const WindowSet windows = make_windows(raw, options);
       save_prepared(o->out, windows);
       fmt::print("{} windows of {} samples ({} preset) in {}\n\n", windows.count(), options.length, options.preset, o->out);

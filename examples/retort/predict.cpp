@@ -71,7 +71,7 @@ void add_predict(CLI::App& root, Command& command) {
   auto o = std::make_shared<PredictOptions>();
   app->add_option("--weights", o->weights, "Weights file of a run, e.g. RUN_DIR/best.safetensors")->required();
   app->add_option("--input", o->input, "Raw file (or directory of them)")->required();
-  add_choice(*app, "--dataset", o->dataset, {"sleep", "mhealth", "wisdm"},
+  add_choice(*app, "--dataset", o->dataset, {"sleep", "mhealth", "wisdm", "csv"},
              "Format of the input; default: that of the weights' data");
   app->add_flag("--lenient", o->lenient, "Accept files in which more than 1 % of the lines are bad");
   o->device.add(*app);
