@@ -16,6 +16,7 @@ esac
 
 ./setup.sh
 jobs=$(nproc)
+export CCACHE_NOHASHDIR=1 # where there is ccache: debug information that names another clone's folder serves here
 mkdir -p build
 for preset in "${presets[@]}"; do
   echo "== $preset: build"
