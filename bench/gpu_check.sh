@@ -4,7 +4,7 @@
 # the bits. Needs no network. Ends with a table of what was done; a stage that was not run, or not to its end, says so, and no number stands
 # for it.
 #   bench/gpu_check.sh [--skip stage,...] [--only stage,...] [--budget seconds] [--jobs n] [--build folder] [--out folder]
-# Stages: build tests memcheck racecheck initcheck kernels points step_graph step_eager step_tf32 identity peer_step peer_loss
+# Stages: build tests memcheck racecheck initcheck kernels points step_graph step_eager step_tf32 replicas identity peer_step peer_loss
 # Results: bench/results/<gpu>-<date>.json and .md. PYTHON names a Python with PyTorch. Exit code 0, 1 when a stage failed, 3 without a GPU.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -88,6 +88,10 @@ tests_stage() {
 sanitizer() { # <tool>: our own kernels, not those of NVIDIA's libraries
   local checker
   checker=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null) || { echo "compute-sanitizer: not available"; return 125; }
+  if "$checker" --tool "$1" "$build/kernels_cuda_ops_test" "memory that the GPU*" 2>&1 | grep -q 'Device not supported'; then
+    echo "compute-sanitizer: not available for this device (a sandbox, perhaps)"
+    return 125
+  fi
   RETORT_IMPL=cuda "$checker" --tool "$1" --error-exitcode 1 "$build/kernels_cuda_ops_test" "every CUDA kernel*" &&
     "$checker" --tool "$1" --error-exitcode 1 "$build/core_cuda_graph_test" "*replayed step*,*memory of a captured step*"
 }
@@ -96,7 +100,9 @@ sanitizer() { # <tool>: our own kernels, not those of NVIDIA's libraries
 bench() { # <program> <option it must know> <arguments...>
   local program=$build/$1 option=$2
   shift 2
-  if ! { [ -x "$program" ] && "$program" --help | grep -q -e "$option"; }; then
+  local help=""
+  if [ -x "$program" ]; then help=$("$program" --help) || return 1; fi # it does not even start: a library is missing
+  if ! grep -q -e "$option" <<< "$help"; then
     echo "$program with $option: not available"
     return 125
   fi
@@ -117,31 +123,36 @@ identity_stage() {
 }
 
 peer() { # <step or loss> <arguments...>
-  local python=${PYTHON:-python3}
-  "$python" -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2> /dev/null ||
-    { echo "PyTorch with CUDA (PYTHON=$python): not available"; return 125; }
-  "$python" "$root/bench/peers/torch_gpu.py" "$@"
+  "${PYTHON:-python3}" "$root/bench/peers/torch_gpu.py" "$@" # 125 without PyTorch, or when it sees no GPU
 }
 export -f build_stage tests_stage sanitizer bench identity_stage peer
 prebuilt="" && [[ ",$skip," == *,build,* ]] && prebuilt=yes
 export root build jobs arch logs prebuilt
 export RETORT_REQUIRE_GPU=1 # a test that finds no GPU fails instead of being skipped
+export RETORT_GOLDEN_DIR=$root/tests/golden # a build brought from elsewhere has the path of where it was made
+if [ -n "$prebuilt" ]; then # libraries brought with it in lib/, and cuDNN and cuBLAS where PyTorch has its own
+  packages=$("${PYTHON:-python3}" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2> /dev/null)
+  export LD_LIBRARY_PATH=$build/lib:$(printf '%s:' "$packages"/nvidia/*/lib)${LD_LIBRARY_PATH:-}
+fi
 
 # Without a build there is nothing to run; one from an earlier call serves when the stage is skipped.
 stage build 240 bash -c build_stage
 if [[ $last == passed || $last == skipped ]] && [ -x "$build/kernels_cuda_ops_test" ]; then
-  stage tests 90 bash -c tests_stage
-  stage kernels 60 bash -c "bench bench_kernels_ops --device --seconds 0.01 --repetitions 5 --filter '^(conv2d|linear|matmul|batch_norm|max_pool|log_softmax)' --json '$logs/kernels.json'"
+  stage tests 150 bash -c tests_stage
+  stage kernels 120 bash -c "bench bench_kernels_ops --device --seconds 0.01 --repetitions 5 --filter '^(conv2d|linear|matmul|batch_norm|max_pool|log_softmax)' --json '$logs/kernels.json'"
   stage points 40 bash -c "bench bench_kernels_gpu_points --device --json '$logs/points.json'"
-  stage step_graph 25 bash -c "bench bench_step_step --no-graph --json '$logs/step_graph.json'"
-  stage step_eager 25 bash -c "bench bench_step_step --no-graph --no-graph --json '$logs/step_eager.json'"
-  stage step_tf32 25 bash -c "bench bench_step_step --tf32 --tf32 --json '$logs/step_tf32.json'"
+  stage step_graph 25 bash -c "bench bench_step_step --no-graph --warm-up 2000 --steps 1000 --json '$logs/step_graph.json'"
+  stage step_eager 25 bash -c "bench bench_step_step --no-graph --no-graph --warm-up 2000 --steps 1000 --json '$logs/step_eager.json'"
+  stage step_tf32 25 bash -c "bench bench_step_step --tf32 --tf32 --warm-up 2000 --steps 1000 --json '$logs/step_tf32.json'"
+  stage replicas 40 bash -c "bench bench_step_step --replicas --replicas 16 --warm-up 500 --steps 500 --rounds 5 --json '$logs/replicas.json'"
   stage identity 40 bash -c identity_stage
   stage peer_step 120 bash -c "peer step --json '$logs/peer_step.json'"
   stage peer_loss 40 bash -c "peer loss --json '$logs/peer_loss.json'"
   stage memcheck 120 bash -c 'sanitizer memcheck'
   stage racecheck 120 bash -c 'sanitizer racecheck'
   stage initcheck 120 bash -c 'sanitizer initcheck'
+else
+  failed=1 # nothing was tested
 fi
 
 python3 "$root/bench/gpu_table.py" --logs "$logs" --out "$out" --gpu "$name" --capability "$capability" --driver "$driver" \

@@ -72,6 +72,13 @@ def step_rows(parts):
     return ["Retort, Smooth-Distill, batch 64", "us a step"] + [h for t in times for h in (t + ", us", "times")], rows
 
 
+def replica_rows(parts):
+    r = parts["replicas"]
+    if r is None:
+        return []
+    return [[r["together"], number(1e3 * r["alone_ms"]), number(1e3 * r["beside_ms"]), "%.2f" % r["throughput_ratio"]]]
+
+
 def twin_rows(parts):
     """Each bench of kernels: ours, each twin, and the fastest twin over ours."""
     by_name = {}
@@ -79,7 +86,9 @@ def twin_rows(parts):
         by_name.setdefault(r["name"], {})[r["impl"]] = r.get("error") or r.get("median_us")
     rows = []
     for name, implementations in by_name.items():
-        times = {k: v for k, v in implementations.items() if isinstance(v, float) and k not in ("cuda", "by_shape")}
+        # cuDNN's pooling tells no indices, so that twin is our kernel and cuDNN's after each other: no comparison.
+        ours_too = ("cuda", "by_shape") + (("cudnn",) if name.startswith("max_pool2d") else ())
+        times = {k: v for k, v in implementations.items() if isinstance(v, float) and k not in ours_too}
         wrong = ["%s: %s" % (k, v) for k, v in implementations.items() if isinstance(v, str)]
         ours = implementations.get("cuda")
         ours = ours if isinstance(ours, float) else None
@@ -111,6 +120,8 @@ def markdown(result, parts):
     lines += table(("stage", "result", "seconds", ""), [(s["name"], s["state"], s["seconds"], s["note"]) for s in result["stages"]])
     heading, rows = step_rows(parts)
     lines += ["", "## Training step", ""] + table(heading, rows)
+    lines += ["", "## Runs side by side (--ensemble)", ""]
+    lines += table(("runs", "a step of one alone, us", "a step of all, by their number, us", "times the throughput"), replica_rows(parts))
     lines += ["", "## Two-task loss and its gradients, 18 and 2 classes", ""]
     lines += table(("rows", "one launch, us", "PyTorch eager, us", "times", "PyTorch in a CUDA graph, us", "times"), loss_rows(parts))
     lines += ["", "## Adam with the moving average", ""]
@@ -122,7 +133,7 @@ def markdown(result, parts):
 
 def main():
     a = parse_arguments()
-    names = ("kernels", "points", "step_graph", "step_eager", "step_tf32", "peer_step", "peer_loss")
+    names = ("kernels", "points", "step_graph", "step_eager", "step_tf32", "replicas", "peer_step", "peer_loss")
     parts = {name: read_json(os.path.join(a.logs, name + ".json")) for name in names}
     result = {"gpu": a.gpu, "compute_capability": a.capability, "driver": a.driver, "nvcc": a.nvcc, "commit": a.commit,
               "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "stages": read_stages(os.path.join(a.logs, "stages.tsv")), **parts}

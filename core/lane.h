@@ -10,7 +10,7 @@
 namespace retort {
 
 struct Lane {
-  explicit Lane(Stream at) : stream(std::move(at)), arena(stream.device()) {}
+  explicit Lane(Stream at) : stream(std::move(at)), arena(stream.device(), &stream) {}
 
   Stream stream;
   Arena arena;

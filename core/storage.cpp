@@ -1,5 +1,7 @@
 #include "retort/core/storage.h"
 
+#include "retort/kernels/stream.h"
+
 #include <bit>
 
 namespace retort {
@@ -39,7 +41,8 @@ void* Arena::allocate(std::size_t bytes, std::size_t& capacity) {
   try {
     block = memory_.allocate(capacity);
   } catch (const DeviceError&) {
-    trim();  // blocks of other sizes may be lying about
+    if (user_) user_->synchronize();  // memory is given back on the default stream, and work beside that may still use it
+    trim();                           // blocks of other sizes may be lying about
     block = memory_.allocate(capacity);
   }
   reserved_ += capacity;

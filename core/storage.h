@@ -12,11 +12,14 @@
 
 namespace retort {
 
+class Stream;
+
 /// Keeps released blocks in free lists by size class (four classes to each power of two, so at most a quarter is wasted).
 /// Not thread-safe: an arena belongs to one context, a context to one thread.
 class Arena {
  public:
-  explicit Arena(Device device) : memory_(memory(device)) {}
+  /// `user`: where its blocks are worked on, null for the device's default stream; it must outlive the arena.
+  explicit Arena(Device device, Stream* user = nullptr) : memory_(memory(device)), user_(user) {}
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -42,6 +45,7 @@ class Arena {
   static std::size_t class_bytes(int size_class);
 
   const DeviceMemory& memory_;
+  Stream* user_;
   std::array<std::vector<void*>, classes> free_;
   std::size_t reserved_ = 0, in_use_ = 0;
   std::uint64_t allocations_ = 0;

@@ -46,19 +46,27 @@ def parse_arguments():
     return arguments
 
 
+def unavailable(what):
+    """Ends with the code by which gpu_check.sh knows that something is not there."""
+    print("%s: not available" % what, file=sys.stderr)
+    sys.exit(125)
+
+
 class Bench:
     """One process's set-up: the library, the device, how to wait and to capture."""
 
     def __init__(self, arguments):
-        import torch
-
+        try:
+            import torch
+        except ImportError as error:
+            unavailable("PyTorch for %s (%s)" % (sys.executable, error))
         peer.import_golden()
         import mtl_net
 
         self.torch, self.net, self.arguments = torch, mtl_net, arguments
         self.gpu = arguments.device == "cuda"
         if self.gpu and not torch.cuda.is_available():
-            sys.exit("torch_gpu: this PyTorch (%s) sees no CUDA device" % torch.__version__)
+            unavailable("a CUDA device for this PyTorch (%s)" % torch.__version__)
         torch.backends.cuda.matmul.allow_tf32 = arguments.tf32
         torch.backends.cudnn.allow_tf32 = arguments.tf32
         torch.backends.cudnn.benchmark = True  # cuDNN times its algorithms and takes the fastest

@@ -6,6 +6,7 @@
 // Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
 #include "retort/bench/step/meter.h"
 #include "retort/bench/suite/peer.h"
+#include "retort/bench/suite/replicas.h"
 #include "retort/bench/suite/step_runner.h"
 #include "retort/core/version.h"
 #include "retort/kernels/registry.h"
@@ -26,7 +27,7 @@ using namespace retort;
 
 struct Options {
   std::string form = "mtl-net", method = "smooth-distill", device = "cpu", impl, peer, json;
-  int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3;
+  int batch = 64, steps = 100, warm_up = 10, threads = 0, rounds = 3, replicas = 0;
   bool breakdown = false, no_kernels = false, tf32 = false, no_graph = false, launches = false;
 };
 
@@ -94,9 +95,55 @@ Json print_launches(bench::StepRunner& runner) {
   return {{"kernels", kernels}, {"copies", copies}, {"fills", fills}, {"depth", depth}, {"nodes", list}};
 }
 
+/// What was measured, and on what.
+Json description(const Options& o, Device device, int threads) {
+  return {{"method", o.method},
+          {"form", o.form},
+          {"batch", o.batch},
+          {"threads", threads},
+          {"machine", describe(device)},
+          {"compiler", compiler()},
+          {"device", o.device},
+          {"impl", o.impl},
+          {"tf32", o.tf32},
+          {"graph", device != Device::cpu && !o.no_graph},
+          {"steps", o.rounds * o.steps}};
+}
+
+/// How many more windows a second runs side by side learn from than one after another.
+Json print_replicas(const Options& o, Device device, int threads) {
+  const bench::ReplicaTimes times = bench::time_replicas(device, o.tf32, {o.form, o.method, o.batch, !o.no_graph}, o.replicas,
+                                                         o.threads, o.steps, o.warm_up, o.rounds);
+  const bench::Stats alone = bench::stats(times.alone), beside = bench::stats(times.side_by_side);
+  const double ratio = alone.median / beside.median;
+  fmt::print("{} {}, batch {}, {}\n", o.method, o.form, o.batch, describe(device));
+  fmt::print("one run, {} host threads:                       {:8.3f} ms a step (fastest {:.3f})\n", threads, alone.median,
+             alone.fastest);
+  fmt::print("{} runs side by side, {} host threads each:      {:8.3f} ms a step of each, divided by {} (fastest {:.3f})\n",
+             times.together, times.threads, beside.median, times.together, beside.fastest);
+  fmt::print("so many times the throughput: {:.2f}\n", ratio);
+  Json result = description(o, device, threads);
+  result.update({{"replicas", o.replicas},
+                 {"together", times.together},
+                 {"threads_each", times.threads},
+                 {"alone_ms", alone.median},
+                 {"alone_min_ms", alone.fastest},
+                 {"beside_ms", beside.median},
+                 {"beside_min_ms", beside.fastest},
+                 {"throughput_ratio", ratio}});
+  return result;
+}
+
 int run(const Options& o) {
   const Device device = parse_device(o.device);
   use_implementations(o.impl, device);
+  if (o.replicas > 0) {
+    check<InputError>(o.peer.empty() && !o.breakdown && !o.no_kernels && !o.launches,
+                      "--replicas goes with none of --peer, --breakdown, --no-kernels and --launches");
+    const Json result = print_replicas(o, device, o.threads > 0 ? o.threads : ThreadTeam::available());
+    if (!o.json.empty()) std::ofstream(o.json) << result.dump(2) << "\n";
+    return 0;
+  }
   Context context(device, o.threads);
   context.stream().set_tf32(o.tf32);
   const int threads = o.threads > 0 ? o.threads : ThreadTeam::available();
@@ -124,21 +171,8 @@ int run(const Options& o) {
   const bench::Columns columns{7, 2};
   fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(device));
   bench::print_ours(mine, columns, static_cast<std::size_t>(o.rounds) * static_cast<std::size_t>(o.steps), "steps");
-  Json result = {{"method", o.method},
-                 {"form", o.form},
-                 {"batch", o.batch},
-                 {"threads", threads},
-                 {"machine", describe(device)},
-                 {"compiler", compiler()},
-                 {"device", o.device},
-                 {"impl", o.impl},
-                 {"tf32", o.tf32},
-                 {"graph", device != Device::cpu && !o.no_graph},
-                 {"steps", o.rounds * o.steps},
-                 {"median_ms", mine.median},
-                 {"median_us", 1e3 * mine.median},
-                 {"min_ms", mine.fastest},
-                 {"p90_ms", mine.p90}};
+  Json result = description(o, device, threads);
+  result.update({{"median_ms", mine.median}, {"median_us", 1e3 * mine.median}, {"min_ms", mine.fastest}, {"p90_ms", mine.p90}});
   peer.report(mine, columns, result);
   if (o.breakdown) {
     result["breakdown"] = print_breakdown(runner, o, threads);
@@ -163,6 +197,8 @@ int main(int argc, char** argv) {
   app.add_option("--warm-up", o.warm_up, "Steps before that");
   app.add_option("--rounds", o.rounds, "Turns");
   app.add_option("--threads", o.threads, "0: all that this process may use");
+  app.add_option("--replicas", o.replicas,
+                 "Instead: so many runs side by side (as `retort train --ensemble`) beside one that has all threads, in turns");
   app.add_option("--device", o.device, "cpu, cuda or cuda_sim");
   app.add_option("--impl", o.impl,
                  "Kernels instead of the defaults: eigen for all ops that have it, or conv2d=cudnn,linear=cublaslt");

@@ -29,6 +29,7 @@ struct Result {
   std::vector<double> seconds;  ///< of each repetition, rising
   std::string error;
   double median() const { return seconds[seconds.size() / 2]; }
+  bool finished(int repetitions) const { return !error.empty() || seconds.size() == static_cast<std::size_t>(repetitions); }
 };
 
 std::regex parse_filter(const std::string& text) {
@@ -82,14 +83,16 @@ void time_calls(benchmark::State& state, Stream& stream, const std::function<voi
   Capture capture(stream);
   for (benchmark::IterationCount i = 0; i < group; ++i) call();
   const std::unique_ptr<WorkGraph> graph = capture.finish();
+  stream.queue().launch(*graph);  // the first launch also brings the graph to the GPU
+  stream.synchronize();
   while (state.KeepRunningBatch(group)) {
     stream.queue().launch(*graph);
     stream.synchronize();
   }
 }
 
-benchmark::internal::Benchmark* enlist(Suite& suite, const Entry& entry, std::function<void(benchmark::State&)> run) {
-  return benchmark::RegisterBenchmark(entry.full_name().c_str(), std::move(run))
+void enlist(Suite& suite, const Entry& entry, std::function<void(benchmark::State&)> run) {
+  benchmark::RegisterBenchmark(entry.full_name().c_str(), std::move(run))
       ->UseRealTime()
       ->Unit(benchmark::kMicrosecond)
       ->MinTime(suite.options.seconds)
@@ -169,6 +172,17 @@ double share_of_roof(const Suite& suite, const Entry& e, double seconds) {
   return (e.op == "step" ? compute + memory : std::max(compute, memory)) / seconds;
 }
 
+/// What a bench gave to SkipWithError; empty when it ran. Google Benchmark 1.8 has other names for it.
+template <class Run>
+std::string error_of(const Run& run) {
+  if constexpr (requires { run.error_occurred; })
+    return run.error_occurred ? run.error_message : std::string();
+  else
+    return static_cast<bool>(run.skipped) ? run.skip_message : std::string();
+}
+
+void save(const Suite& suite);
+
 /// Collects every repetition instead of printing.
 class Collector final : public benchmark::BenchmarkReporter {
  public:
@@ -181,11 +195,11 @@ class Collector final : public benchmark::BenchmarkReporter {
       const auto at = std::ranges::find_if(
           suite_.results, [&](const Result& r) { return run.benchmark_name().starts_with(r.entry.full_name() + "/"); });
       if (at == suite_.results.end()) continue;
-      if (run.error_occurred)
-        at->error = run.error_message;
+      if (std::string error = error_of(run); !error.empty())
+        at->error = std::move(error);
       else
         at->seconds.push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
-      if (!at->error.empty() || at->seconds.size() == static_cast<std::size_t>(suite_.options.repetitions)) finish(*at);
+      if (at->finished(suite_.options.repetitions)) finish(*at);
     }
   }
 
@@ -193,6 +207,7 @@ class Collector final : public benchmark::BenchmarkReporter {
   void finish(Result& r) {
     if (!r.error.empty()) {
       fmt::print("{:<52} {}\n", r.entry.full_name(), r.error);
+      save(suite_);
       return;
     }
     std::ranges::sort(r.seconds);
@@ -202,6 +217,7 @@ class Collector final : public benchmark::BenchmarkReporter {
     fmt::print("{:<52} {:10.2f} {:10.2f} {:9} {:8} {:>6}\n", r.entry.full_name(), time * 1e6, r.seconds.front() * 1e6,
                rate(r.entry.flops), rate(r.entry.bytes), share);
     std::fflush(stdout);
+    save(suite_);
   }
   Suite& suite_;
 };
@@ -209,6 +225,7 @@ class Collector final : public benchmark::BenchmarkReporter {
 Json to_json(const Suite& suite) {
   Json results = Json::array();
   for (const Result& r : suite.results) {
+    if (!r.finished(suite.options.repetitions)) continue;
     Json item = {{"op", r.entry.op}, {"name", r.entry.name}, {"impl", r.entry.implementation}};
     if (!r.error.empty()) {
       item["error"] = r.error;
@@ -231,6 +248,11 @@ Json to_json(const Suite& suite) {
   if (suite.roof.flops > 0) json["roof"] = {{"flops", suite.roof.flops}, {"bytes", suite.roof.bytes}};
   json["results"] = std::move(results);
   return json;
+}
+
+/// What is finished so far: whoever is cut off leaves that.
+void save(const Suite& suite) {
+  if (!suite.options.json.empty() && suite.options.json != "-") write_json(suite.options.json, to_json(suite));
 }
 
 }  // namespace

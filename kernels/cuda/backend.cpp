@@ -20,6 +20,7 @@ constexpr double mib = 1 << 20;
 struct Found {
   std::string problem;  // empty: there is a GPU, and this build has code for it
   bool has_pool = false;
+  cudaMemPool_t pool = nullptr;
 };
 
 std::string no_gpu(cudaError_t result) {
@@ -58,10 +59,15 @@ Found look() {
   found.problem = no_code();
   int pools = 0;
   if (cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, 0) != cudaSuccess || pools == 0) return found;
-  cudaMemPool_t pool = nullptr;
+  // Virtual GPUs and sandboxes may promise a pool and refuse what is asked of it.
   std::uint64_t keep = UINT64_MAX;
-  found.has_pool = cudaDeviceGetDefaultMemPool(&pool, 0) == cudaSuccess &&
-                   cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep) == cudaSuccess;
+  void* probe = nullptr;
+  found.has_pool = cudaDeviceGetDefaultMemPool(&found.pool, 0) == cudaSuccess &&
+                   cudaMemPoolSetAttribute(found.pool, cudaMemPoolAttrReleaseThreshold, &keep) == cudaSuccess &&
+                   cudaMallocAsync(&probe, 1, cudaStreamPerThread) == cudaSuccess &&
+                   cudaFreeAsync(probe, cudaStreamPerThread) == cudaSuccess &&
+                   cudaStreamSynchronize(cudaStreamPerThread) == cudaSuccess;
+  if (!found.has_pool) static_cast<void>(cudaGetLastError());
   return found;
 }
 
@@ -76,12 +82,21 @@ const Found& found() {
 void* allocate(std::size_t bytes) {
   void* pointer = nullptr;
   const std::size_t asked = std::max<std::size_t>(bytes, 1);
-  const cudaError_t result =
-      found().has_pool ? cudaMallocAsync(&pointer, asked, cudaStreamPerThread) : cudaMalloc(&pointer, asked);
+  const auto ask = [&] {
+    return found().has_pool ? cudaMallocAsync(&pointer, asked, cudaStreamPerThread) : cudaMalloc(&pointer, asked);
+  };
+  cudaError_t result = ask();
   if (result == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
     // Not the device: other host threads may be capturing, which waiting for all streams would spoil.
     static_cast<void>(cudaStreamSynchronize(cudaStreamPerThread));
+    if (found().has_pool) {  // what the pool keeps may lie in pieces, and is free memory that cudaMemGetInfo does not count
+      static_cast<void>(cudaMemPoolTrimTo(found().pool, 0));
+      result = ask();
+    }
+  }
+  if (result == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
     std::size_t free = 0, total = 0;
     static_cast<void>(cudaMemGetInfo(&free, &total));
     fail<DeviceError>(

@@ -38,6 +38,33 @@ struct LaunchConfig {
   std::size_t shared_bytes = 0;
 };
 
+/// Bytes of shared memory that one block may ask for.
+inline std::size_t shared_capacity() {
+#if defined(__CUDACC__)
+  static const std::size_t bytes = [] {
+    int device = 0, most = 0;
+    cuda_check(cudaGetDevice(&device), "cudaGetDevice");
+    cuda_check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
+    return static_cast<std::size_t>(most);
+  }();
+  return bytes;
+#else
+  return sim::shared_capacity;
+#endif
+}
+
+#if defined(__CUDACC__)
+/// Lets `kernel` have all the shared memory that a block may ask for. Never less: the limit is the kernel's, not the launch's,
+/// and a captured launch or one of another host thread may need more than the present one.
+inline void allow_shared(const void* kernel, const char* name) {
+  cudaFuncAttributes now{};
+  cuda_check(cudaFuncGetAttributes(&now, kernel), "cudaFuncGetAttributes", name);
+  const int most = static_cast<int>(shared_capacity() - now.sharedSizeBytes);
+  if (now.maxDynamicSharedSizeBytes < most)
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), "cudaFuncSetAttribute", name);
+}
+#endif
+
 /// Runs `kernel` with `arguments`, converted to its parameters' types. Throws DeviceError when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(const LaunchConfig& config, void (*kernel)(Parameters...), Arguments... arguments) {
@@ -45,9 +72,7 @@ void launch(const LaunchConfig& config, void (*kernel)(Parameters...), Arguments
   std::tuple<Parameters...> values(static_cast<Parameters>(arguments)...);
   const auto entry = reinterpret_cast<const void*>(kernel);
   const OpRange range(config.name);
-  if (config.shared_bytes > 48 * 1024)
-    cuda_check(cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(config.shared_bytes)),
-               "cudaFuncSetAttribute", config.name);
+  if (config.shared_bytes > 48 * 1024) allow_shared(entry, config.name);
   const cudaError_t result = std::apply(
       [&](Parameters&... value) {
         void* pointers[] = {&value...};
@@ -84,21 +109,6 @@ __device__ inline T* dynamic_shared() {
   return reinterpret_cast<T*>(retort_dynamic_shared);
 #else
   return static_cast<T*>(sim::dynamic_shared());
-#endif
-}
-
-/// Bytes of shared memory that one block may ask for.
-inline std::size_t shared_capacity() {
-#if defined(__CUDACC__)
-  static const std::size_t bytes = [] {
-    int device = 0, most = 0;
-    cuda_check(cudaGetDevice(&device), "cudaGetDevice");
-    cuda_check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
-    return static_cast<std::size_t>(most);
-  }();
-  return bytes;
-#else
-  return sim::shared_capacity;
 #endif
 }
 

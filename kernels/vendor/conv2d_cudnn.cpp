@@ -88,7 +88,7 @@ const Choice<Algorithm>& choose(Choice<Algorithm>& choice, const Plan& plan, con
     for (int i = 0; i < count && !choice.made; ++i) {
       const Performance& p = found[static_cast<std::size_t>(i)];
       const bool fits = p.status == CUDNN_STATUS_SUCCESS && p.memory <= most_workspace &&
-                        (stream.tf32() || p.mathType == CUDNN_FMA_MATH || p.mathType == CUDNN_DEFAULT_MATH) &&
+                        (stream.tf32() || p.mathType == CUDNN_FMA_MATH) &&
                         (!deterministic || p.determinism == CUDNN_DETERMINISTIC);
       if (fits) choice = {true, p.algo, p.memory, p.mathType};
     }
