@@ -3,7 +3,8 @@
 //   y[n,k,oh,ow] = b[k] + sum_{c,r,s} x[n,c, oh*stride_h - pad_h + r, ow*stride_w - pad_w + s] * w[k,c,r,s]
 //
 // x: (N, C, H, W), w: (K, C, R, S), b: (K) or null, y: (N, K, OH, OW), all contiguous; zeros outside x.
-// Work: 2 * N*K*OH*OW * C*R*S flops forward, twice that backward. The gradients may skip what is multiplied by a zero of dy.
+// Work: 2 * N*K*OH*OW * C*R*S flops forward, twice that backward. The gradients may skip what is multiplied by a zero of dy. A
+// kernel may multiply sums of neighbours (minimal filtering): an infinity or NaN then also reaches the results beside its own.
 #pragma once
 
 #include "retort/kernels/stream.h"

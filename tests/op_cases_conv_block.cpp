@@ -40,6 +40,8 @@ void add_conv_block_cases(std::vector<OpCase>& table) {
        2,
        2},
       {{.n = 2, .c = 1, .h = 1, .w = 13, .k = 19, .r = 1, .s = 9, .pad_w = 4}, 1, 2, 2, 2},
+      {{.n = 3, .c = 19, .h = 3, .w = 21, .k = 37, .r = 1, .s = 9}, 1, 2, 2, 2},  // minimal filtering
+      {{.n = 2, .c = 16, .h = 1, .w = 18, .k = 16, .r = 1, .s = 3}, 1, 2, 1, 2},
   };
   for (const ConvBlockShape& z : odd) {
     table.push_back(conv_block(z, true, true));
@@ -48,6 +50,7 @@ void add_conv_block_cases(std::vector<OpCase>& table) {
   table.push_back(conv_block(odd[3], false, true));
   table.push_back(conv_block(odd[3], false, false));
   table.push_back(conv_block(odd[7], false, false));
+  table.push_back(conv_block(odd[9], false, false));
   for (const auto& z : {odd[2], odd[5], odd[6]}) table.push_back(conv_block(z, true, true, Fill::with_nan));
   // MTL-net: three axes as channels, as rows; AnpoNet's front; one window, and the short last batch.
   for (const std::int64_t n : {64, 37, 1}) {

@@ -64,6 +64,10 @@ void add_conv(std::vector<OpCase>& table) {
       {.n = 37, .c = 3, .h = 1, .w = 100, .k = 32, .r = 1, .s = 9},
       {.n = 37, .c = 32, .h = 1, .w = 46, .k = 64, .r = 1, .s = 9},
       {.n = 1, .c = 32, .h = 1, .w = 46, .k = 64, .r = 1, .s = 9},
+      // Taps in threes over many channels, which fill no vectors, and outputs that fill no tile of three: minimal filtering.
+      {.n = 3, .c = 19, .h = 2, .w = 20, .k = 37, .r = 1, .s = 9},
+      {.n = 5, .c = 17, .h = 1, .w = 13, .k = 23, .r = 1, .s = 3},
+      {.n = 11, .c = 33, .h = 3, .w = 15, .k = 16, .r = 1, .s = 6},
   };
   for (const auto& z : shapes) {
     table.push_back(conv_forward(z, true));
@@ -75,6 +79,12 @@ void add_conv(std::vector<OpCase>& table) {
   table.push_back(conv_backward(shapes[5], true, false, false));
   table.push_back(conv_backward(shapes[2], false, true, false));
   table.push_back(conv_backward(shapes[3], false, false, true));
+  const Conv2dShape filtered{.n = 3, .c = 19, .h = 1, .w = 22, .k = 17, .r = 1, .s = 9};
+  table.push_back(conv_forward(filtered, false));
+  table.push_back(conv_backward(filtered, false));
+  table.push_back(conv_backward(filtered, true, false, false));
+  table.push_back(conv_backward(filtered, false, true, false));
+  table.push_back(conv_backward(filtered, false, false, true));
 }
 
 std::string text(const MaxPool2dShape& z) {

@@ -24,6 +24,7 @@
 #include <hwy/highway.h>
 
 #include "retort/kernels/simd/sparse-inl.h"
+#include "retort/kernels/simd/winograd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::simd {
@@ -95,8 +96,34 @@ struct Forward {
   std::int64_t for_thread = 0;
 };
 
+void forward_winograd(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* b, float* y) {
+  ThreadTeam& team = stream.threads();
+  const WinogradRow row(z);
+  const std::size_t own = WinogradSpace::bytes(row, 1);
+  float *weights = nullptr, *bias = nullptr, *taps = nullptr;
+  const auto lay_out = [&](Arena arena) {
+    weights = arena.take(row.forward_weights()), bias = arena.take(row.k), taps = arena.take(row.taps * row.k);
+    return arena.used();
+  };
+  const std::size_t shared = lay_out(Arena());
+  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
+  lay_out(Arena(scratch));
+  row.pack_forward(w, taps, weights);
+  std::fill(bias, bias + row.k, 0.0f);
+  if (b != nullptr) std::copy(b, b + z.k, bias);
+  team.run(z.n * z.h, [&](std::int64_t i, int thread) {
+    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
+    const WinogradSpace mine(row, 1, arena);
+    const std::int64_t n = i / z.h, h = i % z.h;
+    row.read_inputs(x + (n * z.c * z.h + h) * z.w, z.h * z.w, mine.xt, mine.v);
+    row.forward(mine.v, weights, bias, mine.m, mine.yt);
+    transpose(row.ow, z.k, mine.yt, row.k, y + (n * z.k * z.h + h) * row.ow, z.h * row.ow, Identity());
+  });
+}
+
 void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* b, float* y) {
   if (!is_special(z)) return fallback<Conv2dKernels>().forward(stream, z, x, w, b, y);
+  if (WinogradRow::serves(z)) return forward_winograd(stream, z, x, w, b, y);
   constexpr std::int64_t task_work = 1 << 19;  // multiply-adds worth a task
   ThreadTeam& team = stream.threads();
   Forward f(z);
@@ -123,7 +150,7 @@ bool looks_sparse(const Conv2dShape& z, const float* row) {
   std::int64_t non_zero = 0;
   for (std::int64_t k = 0; k < sample; ++k, row += z.h * ow)
     for (std::int64_t j = 0; j < ow; ++j) non_zero += row[j] != 0;
-  return 5 * non_zero < 3 * sample * ow;
+  return 5 * non_zero < 2 * sample * ow;
 }
 
 struct BackwardData {
@@ -386,10 +413,64 @@ struct BackwardWeight {
 /// Tasks are groups of samples, each with its own sums; how many depends only on the shape.
 std::int64_t group_count(std::int64_t n) { return std::min(n, std::clamp<std::int64_t>(n / 8, 8, 32)); }
 
+constexpr std::int64_t winograd_rows = 4;  // whose products for dw are added up at once
+
+/// A group's rows [begin, end): dx, and sums of m v and of dy for dw and db.
+void backward_rows(const Conv2dShape& z, const WinogradRow& row, const WinogradSpace& mine, std::int64_t begin, std::int64_t end,
+                   const float* x, const float* dy, const float* weights, float* dx, float* du, float* total) {
+  std::fill(total, total + row.k, 0.0f);
+  if (du != nullptr) std::fill(du, du + row.weight_sums(), 0.0f);
+  for (std::int64_t first = begin; first < end; first += winograd_rows) {
+    const std::int64_t rows = std::min(winograd_rows, end - first);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const std::int64_t n = (first + r) / z.h, h = (first + r) % z.h, at = (n * z.c * z.h + h) * z.w;
+      float *m = mine.m + r * row.m_size(), *v = mine.v + r * row.v_size();
+      row.read_gradients(dy + (n * z.k * z.h + h) * row.ow, z.h * row.ow, mine.yt, m, total);
+      if (dx != nullptr) row.input_gradient(m, weights, v, mine.xt, dx + at, z.h * z.w);
+      if (du != nullptr) row.read_inputs(x + at, z.h * z.w, mine.xt, v);
+    }
+    if (du != nullptr) row.add_weight_gradient(rows, mine.m, mine.v, du);
+  }
+}
+
+void backward_winograd(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx,
+                       float* dw, float* db) {
+  ThreadTeam& team = stream.threads();
+  const WinogradRow row(z);
+  const std::int64_t groups = group_count(z.n), sums = row.weight_sums(), of_taps = row.taps * row.c;
+  const std::size_t own = WinogradSpace::bytes(row, winograd_rows);
+  float *weights = nullptr, *taps = nullptr, *du = nullptr, *totals = nullptr;
+  const auto lay_out = [&](Arena arena) {
+    weights = dx != nullptr ? arena.take(row.backward_weights()) : nullptr;
+    taps = arena.take(of_taps * team.size());
+    du = dw != nullptr ? arena.take(groups * sums) : nullptr;
+    totals = arena.take(groups * row.k);
+    return arena.used();
+  };
+  const std::size_t shared = lay_out(Arena());
+  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
+  lay_out(Arena(scratch));
+  if (dx != nullptr) row.pack_backward(w, taps, weights);
+  team.run(groups, [&](std::int64_t group, int thread) {
+    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
+    backward_rows(z, row, WinogradSpace(row, winograd_rows, arena), group * z.n / groups * z.h, (group + 1) * z.n / groups * z.h,
+                  x, dy, weights, dx, dw != nullptr ? du + group * sums : nullptr, totals + group * row.k);
+  });
+  if (dw != nullptr || db != nullptr)
+    team.run(z.k, [&](std::int64_t k, int thread) {
+      if (db != nullptr)
+        for (std::int64_t g = 0; g < groups; ++g) db[k] += totals[g * row.k + k];
+      if (dw != nullptr) row.finish_weight_gradient(k, groups, du, taps + thread * of_taps, dw + k * z.c * z.s);
+    });
+}
+
 void backward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx, float* dw,
               float* db) {
   if (z.n == 0) return;  // no dx, and nothing to add
   if (!is_special(z)) return fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, dw, db);
+  // One row tells for all: gradients behind a pooling are sparse everywhere or nowhere.
+  if (WinogradRow::serves(z) && !looks_sparse(z, dy + z.n / 2 * z.k * z.h * z.ow()))
+    return backward_winograd(stream, z, x, w, dy, dx, dw, db);
   ThreadTeam& team = stream.threads();
   const bool weights = dw != nullptr || db != nullptr;
   const std::int64_t groups = group_count(z.n);

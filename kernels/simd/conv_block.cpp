@@ -1,7 +1,8 @@
 // Convolution, normalisation, ReLU and pooling in one pass, for MTL-net's blocks: kernels one row high, stride 1, no padding, and
 // windows of two neighbours. The normalisation goes into the weights, which are packed with the output channels side by side. A
 // tile of sums then holds an even number of positions by a few vectors of channels; the larger of each two neighbours is all that
-// leaves the registers. A row of results is transposed from the L1 cache. All other shapes go to the Eigen kernel.
+// leaves the registers. A row of results is transposed from the L1 cache. With many channels the sums come from minimal filtering
+// (winograd-inl.h) and are pooled afterwards. All other shapes go to the Eigen kernel.
 #include "retort/kernels/conv_block.h"
 
 #include "retort/kernels/simd/register.h"
@@ -13,7 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "retort/kernels/simd/tile-inl.h"
+#include "retort/kernels/simd/winograd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace retort::simd {
@@ -37,6 +38,12 @@ struct Block {
   std::int64_t outputs;                ///< padded to whole vectors
   const float *weights, *shift;        ///< (channels, taps, outputs) and (outputs)
 };
+
+/// The larger of two neighbours behind a ReLU; the second if it is a NaN.
+HWY_INLINE V pool(D d, V even, V odd) {
+  const auto second = hn::Or(hn::Gt(odd, even), hn::IsNaN(odd));
+  return Relu()(d, hn::IfThenElse(second, odd, even));
+}
 
 /// M positions of one row, from x on, by N vectors of channels: M / 2 rows of `outputs` results.
 template <int M, int N>
@@ -64,11 +71,7 @@ void pooled_tile(const Block& z, const float* x, std::int64_t first, float* to) 
 #pragma GCC unroll 12
   for (int m = 0; m < M; m += 2)
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) {
-      const V even = sum[m][n], odd = sum[m + 1][n];
-      const auto second = hn::Or(hn::Gt(odd, even), hn::IsNaN(odd));
-      hn::StoreU(Relu()(d, hn::IfThenElse(second, odd, even)), d, to + m / 2 * z.outputs + first + n * lanes);
-    }
+    for (int n = 0; n < N; ++n) hn::StoreU(pool(d, sum[m][n], sum[m + 1][n]), d, to + m / 2 * z.outputs + first + n * lanes);
 }
 
 /// Positions of the tallest tile that is n vectors wide, as in tile-inl.h but even.
@@ -102,29 +105,76 @@ void all_channels(const Block& z, const float* x, std::int64_t pooled, float* to
     }
 }
 
-/// Weights with the channels side by side and the normalisation in them; `scale` is work space for one number a channel.
-void pack(const ConvBlockShape& z, const float* w, const float* b, const BatchNormState<float>& norm, std::int64_t outputs,
-          float* scale, float* shift, float* weights) {
-  const D d;
-  const std::int64_t k = z.conv.k, terms = z.conv.c * z.conv.s;
-  if (outputs > k) std::fill(weights, weights + terms * outputs, 0.0f);
-  transpose(k, terms, w, terms, weights, outputs, Identity());
-  for (std::int64_t i = 0; i < outputs; ++i) scale[i] = shift[i] = 0.0f;
-  for (std::int64_t i = 0; i < k; ++i) {
+/// The normalisation of each output as a factor and a summand, zeros behind the last.
+void set_affine(const ConvBlockShape& z, const float* b, const BatchNormState<float>& norm, std::int64_t outputs, float* scale,
+                float* shift) {
+  std::fill(scale, scale + outputs, 0.0f);
+  std::fill(shift, shift + outputs, 0.0f);
+  for (std::int64_t i = 0; i < z.conv.k; ++i) {
     const ChannelAffine<float> at(b, norm, z.eps, i);
     scale[i] = static_cast<float>(at.scale), shift[i] = static_cast<float>(at.shift);
   }
-  if (norm.gamma == nullptr) return;
-  for (std::int64_t t = 0; t < terms; ++t)
+}
+
+/// weights (rows, outputs): each column times its factor.
+void scale_columns(std::int64_t rows, std::int64_t outputs, const float* scale, float* weights) {
+  const D d;
+  for (std::int64_t t = 0; t < rows; ++t)
     for (std::int64_t i = 0; i < outputs; i += lanes) {
       float* at = weights + t * outputs + i;
       hn::StoreU(hn::Mul(hn::LoadU(d, at), hn::LoadU(d, scale + i)), d, at);
     }
 }
 
+/// Weights with the channels side by side and the normalisation in them; `scale` is work space for one number a channel.
+void pack(const ConvBlockShape& z, const float* w, const float* b, const BatchNormState<float>& norm, std::int64_t outputs,
+          float* scale, float* shift, float* weights) {
+  const std::int64_t k = z.conv.k, terms = z.conv.c * z.conv.s;
+  if (outputs > k) std::fill(weights, weights + terms * outputs, 0.0f);
+  transpose(k, terms, w, terms, weights, outputs, Identity());
+  set_affine(z, b, norm, outputs, scale, shift);
+  if (norm.gamma != nullptr) scale_columns(terms, outputs, scale, weights);
+}
+
+void forward_winograd(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
+                      const BatchNormState<float>& norm, float* y) {
+  const Conv2dShape& conv = z.conv;
+  ThreadTeam& team = stream.threads();
+  const WinogradRow row(conv);
+  const std::size_t own = WinogradSpace::bytes(row, 1);
+  float *weights = nullptr, *scale = nullptr, *shift = nullptr, *taps = nullptr;
+  const auto lay_out = [&](Arena arena) {
+    weights = arena.take(row.forward_weights()), scale = arena.take(row.k), shift = arena.take(row.k);
+    taps = arena.take(row.taps * row.k);
+    return arena.used();
+  };
+  const std::size_t shared = lay_out(Arena());
+  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
+  lay_out(Arena(scratch));
+  row.pack_forward(w, taps, weights);
+  set_affine(z, b, norm, row.k, scale, shift);
+  if (norm.gamma != nullptr) scale_columns(row.forward_weights() / row.k, row.k, scale, weights);
+  const std::int64_t oh = z.oh(), ow = z.ow();
+  team.run(conv.n * oh, [&](std::int64_t i, int thread) {
+    const D d;
+    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
+    const WinogradSpace mine(row, 1, arena);
+    const std::int64_t n = i / oh, h = i % oh;
+    row.read_inputs(x + (n * conv.c * conv.h + h * z.pool_stride_h) * conv.w, conv.h * conv.w, mine.xt, mine.v);
+    row.forward(mine.v, weights, shift, mine.m, mine.yt);
+    for (std::int64_t p = 0; p < ow; ++p)  // in place: what is written has been read
+      for (std::int64_t j = 0; j < row.k; j += lanes) {
+        const float* at = mine.yt + 2 * p * row.k + j;
+        hn::Store(pool(d, hn::Load(d, at), hn::Load(d, at + row.k)), d, mine.yt + p * row.k + j);
+      }
+    transpose(ow, conv.k, mine.yt, row.k, y + (n * conv.k * oh + h) * ow, oh * ow, Identity());
+  });
+}
+
 void forward(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
              const BatchNormState<float>& norm, float* y) {
   if (!is_special(z)) return fallback<ConvBlockKernels>().forward(stream, z, x, w, b, norm, y);
+  if (WinogradRow::serves(z.conv)) return forward_winograd(stream, z, x, w, b, norm, y);
   const Conv2dShape& conv = z.conv;
   const std::int64_t outputs = round_up(conv.k, lanes), terms = conv.c * conv.s, oh = z.oh(), ow = z.ow();
   const std::int64_t own = round_up(ow * outputs, 16), packed = round_up((terms + 2) * outputs, 16);
