@@ -5,6 +5,7 @@
 #include "retort/kernels/ref/linear.h"
 #include "retort/kernels/ref/max_pool2d.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace retort::op_cases {
@@ -43,6 +44,19 @@ OpCase conv_backward(const Conv2dShape& z, bool dx = true, bool dw = true, bool 
   };
   return c.bind(&Conv2dKernels::backward, ref::conv2d_backward<double>,
                 [z](auto f, Stream& s, const auto& a) { f(s, z, a["x"], a["w"], a["dy"], a["dx"], a["dw"], a["db"]); });
+}
+
+/// Rows of dy between the first and every second one are zero, as under a pooling that leaves them out.
+OpCase conv_backward_zero_rows(const Conv2dShape& z) {
+  OpCase c = conv_backward(z);
+  c.label += ", every second row of dy zero";
+  const std::int64_t out = z.n * z.k * z.oh() * z.ow();
+  c.buffers.erase(std::ranges::find(c.buffers, "dy", &Buffer::name));
+  c.input("all of dy", out).derived("dy", out);
+  c.derive = [z, out](Stream&, const Arguments<double>& a) {
+    for (std::int64_t i = 0; i < out; ++i) a["dy"][i] = i / z.ow() % z.oh() % 2 == 0 ? a["all of dy"][i] : 0.0;
+  };
+  return c;
 }
 
 void add_conv(std::vector<OpCase>& table) {
@@ -85,6 +99,8 @@ void add_conv(std::vector<OpCase>& table) {
   table.push_back(conv_backward(filtered, true, false, false));
   table.push_back(conv_backward(filtered, false, true, false));
   table.push_back(conv_backward(filtered, false, false, true));
+  table.push_back(conv_backward_zero_rows({.n = 17, .c = 19, .h = 3, .w = 22, .k = 17, .r = 1, .s = 9}));
+  table.push_back(conv_backward_zero_rows({.n = 2, .c = 3, .h = 2, .w = 22, .k = 17, .r = 1, .s = 9}));
 }
 
 std::string text(const MaxPool2dShape& z) {

@@ -144,13 +144,16 @@ void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* 
 
 // ---- gradient with respect to the input ----
 
-/// Do a few of the channels' elements in this row of dy (its planes so far apart) let expect that most of them are zero?
-bool looks_sparse(const Conv2dShape& z, const float* row) {
+// Non-zero elements of dy, in percent, below which sparse products pay beside dense ones, and beside minimal filtering.
+constexpr std::int64_t sparse_beside_dense = 60, sparse_beside_winograd = 25;
+
+/// Do a few of the channels' elements in this row of dy (its planes so far apart) let expect fewer non-zero ones than `percent`?
+bool looks_sparse(const Conv2dShape& z, const float* row, std::int64_t percent) {
   const std::int64_t sample = std::min<std::int64_t>(4, z.k), ow = z.ow();
   std::int64_t non_zero = 0;
   for (std::int64_t k = 0; k < sample; ++k, row += z.h * ow)
     for (std::int64_t j = 0; j < ow; ++j) non_zero += row[j] != 0;
-  return 5 * non_zero < 2 * sample * ow;
+  return 100 * non_zero < percent * sample * ow;
 }
 
 struct BackwardData {
@@ -184,7 +187,7 @@ struct BackwardData {
   /// One row of dx from one of dy.
   void compute(const float* dy, float* dx) const {
     std::fill(block, block + z.w * channels, 0.0f);
-    const bool sparse = channels <= sparse_width && looks_sparse(z, dy);
+    const bool sparse = channels <= sparse_width && looks_sparse(z, dy, sparse_beside_dense);
     if (sparse) {
       transpose(z.k, ow, dy, z.h * ow, transposed, z.k, Identity());
       for (std::int64_t i = 0; i < ow; ++i) mark_non_zero(transposed + i * z.k, z.k, words + i * blocks);
@@ -337,7 +340,7 @@ struct BackwardWeight {
   void add_rows(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
     for (std::int64_t i = begin; i < end; ++i)
       transpose(z.c, z.w, input_row(x, i), z.h * z.w, spread + (i - begin) * z.w * channels, channels, Identity());
-    if (looks_sparse(z, gradient_row(dy, begin))) {
+    if (looks_sparse(z, gradient_row(dy, begin), sparse_beside_dense)) {
       for (std::int64_t k = 0; k < z.k; ++k) add_listed(list_gradients(dy, k, begin, end, sums), sums + k * row_size);
       return;
     }
@@ -415,21 +418,26 @@ std::int64_t group_count(std::int64_t n) { return std::min(n, std::clamp<std::in
 
 constexpr std::int64_t winograd_rows = 4;  // whose products for dw are added up at once
 
-/// A group's rows [begin, end): dx, and sums of m v and of dy for dw and db.
+/// A group's rows [begin, end): dx, and sums of m v and of dy for dw and db. Rows of dy that are zero, under no window of a
+/// pooling, take no products.
 void backward_rows(const Conv2dShape& z, const WinogradRow& row, const WinogradSpace& mine, std::int64_t begin, std::int64_t end,
                    const float* x, const float* dy, const float* weights, float* dx, float* du, float* total) {
   std::fill(total, total + row.k, 0.0f);
   if (du != nullptr) std::fill(du, du + row.weight_sums(), 0.0f);
-  for (std::int64_t first = begin; first < end; first += winograd_rows) {
-    const std::int64_t rows = std::min(winograd_rows, end - first);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const std::int64_t n = (first + r) / z.h, h = (first + r) % z.h, at = (n * z.c * z.h + h) * z.w;
-      float *m = mine.m + r * row.m_size(), *v = mine.v + r * row.v_size();
-      row.read_gradients(dy + (n * z.k * z.h + h) * row.ow, z.h * row.ow, mine.yt, m, total);
-      if (dx != nullptr) row.input_gradient(m, weights, v, mine.xt, dx + at, z.h * z.w);
-      if (du != nullptr) row.read_inputs(x + at, z.h * z.w, mine.xt, v);
+  std::int64_t rows = 0;  // whose m and v wait to be multiplied
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t n = i / z.h, h = i % z.h, at = (n * z.c * z.h + h) * z.w, plane = z.h * z.w;
+    float *m = mine.m + rows * row.m_size(), *v = mine.v + rows * row.v_size();
+    if (row.read_gradients(dy + (n * z.k * z.h + h) * row.ow, z.h * row.ow, mine.yt, m, total)) {
+      if (dx != nullptr) row.input_gradient(m, weights, v, mine.xt, dx + at, plane);
+      if (du != nullptr) row.read_inputs(x + at, plane, mine.xt, v), ++rows;
+    } else if (dx != nullptr) {
+      for (std::int64_t c = 0; c < z.c; ++c) std::fill_n(dx + at + c * plane, z.w, 0.0f);
     }
-    if (du != nullptr) row.add_weight_gradient(rows, mine.m, mine.v, du);
+    if (rows == winograd_rows || (i + 1 == end && rows > 0)) {
+      row.add_weight_gradient(rows, mine.m, mine.v, du);
+      rows = 0;
+    }
   }
 }
 
@@ -469,7 +477,7 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
   if (z.n == 0) return;  // no dx, and nothing to add
   if (!is_special(z)) return fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, dw, db);
   // One row tells for all: gradients behind a pooling are sparse everywhere or nowhere.
-  if (WinogradRow::serves(z) && !looks_sparse(z, dy + z.n / 2 * z.k * z.h * z.ow()))
+  if (WinogradRow::serves(z) && !looks_sparse(z, dy + z.n / 2 * z.k * z.h * z.ow(), sparse_beside_winograd))
     return backward_winograd(stream, z, x, w, dy, dx, dw, db);
   ThreadTeam& team = stream.threads();
   const bool weights = dw != nullptr || db != nullptr;

@@ -131,12 +131,14 @@ struct WinogradRow {
       }
   }
 
-  /// m = A dy from a row of dy, planes `plane` apart; its sums over the row are added to total (k). yt: y_size() of work space.
-  void read_gradients(const float* dy, std::int64_t plane, float* yt, float* m, float* total) const {
+  /// m = A dy from a row of dy, planes `plane` apart; its sums over the row are added to total (k). False if the whole row is
+  /// zero. yt: y_size() of work space.
+  bool read_gradients(const float* dy, std::int64_t plane, float* yt, float* m, float* total) const {
     const D d;
     const V two = hn::Set(d, 2.0f), four = hn::Set(d, 4.0f);
     std::fill(yt + (k > outputs ? 0 : ow * k), yt + y_size(), 0.0f);
     transpose(outputs, ow, dy, plane, yt, k, Identity());
+    V bits = hn::Zero(d);  // of all values
     for (std::int64_t i = 0; i < k; i += lanes) {
       V of_row = hn::Load(d, total + i);
       for (std::int64_t t = 0; t < tiles; ++t) {
@@ -150,9 +152,11 @@ struct WinogradRow {
         hn::Store(hn::MulAdd(four, y2, hn::MulAdd(two, y1, y0)), d, to + 3 * tiles * k);
         hn::Store(y2, d, to + 4 * tiles * k);
         of_row = hn::Add(of_row, all);
+        bits = hn::Or(bits, hn::Or(hn::Or(y0, y1), y2));
       }
       hn::Store(of_row, d, total + i);
     }
+    return !hn::AllTrue(d, hn::Eq(bits, hn::Zero(d)));
   }
 
   /// A row of dx from m, with the weights of pack_backward. v, xt: v_size() and x_size() of work space.
