@@ -30,19 +30,29 @@ __device__ inline float block_sum(float value, float* shared) {
 }
 
 /// True in every thread of the block that is the last of `blocks` to come here; what the other blocks wrote before is then
-/// visible. The counter is zero again afterwards. Every thread of the block must call it.
+/// visible. The counter is zero again afterwards. Every thread of the block must call it. One thread fences for all, since fences
+/// are cumulative: what the first barrier showed it of its block's writes is visible to whoever sees its count, and what it sees
+/// of the other blocks' writes after the last count the second barrier shows to its block.
 __device__ inline bool last_block(std::int32_t* counter, int blocks) {
   __shared__ int is_last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0 && threadIdx.y == 0) {
+    __threadfence();
     is_last = atomicAdd(counter, 1) == blocks - 1;
-    if (is_last) *counter = 0;
+    if (is_last) {
+      *counter = 0;
+      __threadfence();
+    }
   }
   __syncthreads();
-  __threadfence();
   return is_last;
 }
+
+/// Index of this thread in its block, and how many there are.
+__device__ inline int thread_of_block() {
+  return static_cast<int>((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x);
+}
+__device__ inline int threads_of_block() { return static_cast<int>(blockDim.x * blockDim.y * blockDim.z); }
 
 /// Index of this thread in a one-dimensional grid.
 __device__ inline std::int64_t global_thread() { return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
@@ -111,9 +121,16 @@ __device__ inline void for_each_of(ChannelWalk at, const Load& load, const Use& 
 template <class Value>
 __device__ inline float column_total(std::int64_t column, std::int64_t columns, std::int64_t first, std::int64_t end,
                                      const Value& value, float (&sums)[8][33]) {
+  constexpr int together = 8;  // loads on their way
   float sum = 0.0f;
   if (column < columns)
-    for (std::int64_t row = first; row < end; row += 8) sum += value(row, column);
+    for (std::int64_t row = first; row < end; row += 8 * together) {
+      float values[together];
+#pragma unroll
+      for (int i = 0; i < together; ++i) values[i] = row + 8 * i < end ? value(row + 8 * i, column) : 0.0f;
+#pragma unroll
+      for (int i = 0; i < together; ++i) sum += values[i];
+    }
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y == 0)

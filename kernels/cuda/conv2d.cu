@@ -2,11 +2,13 @@
 //
 // MTL-net's convolutions are 1 high, stride 1: every row of the image is a line of its own, `lines` = N*H of them, and
 //   y[k, i] = b[k] + sum_{c,s} w[k,c,s] x[c, i - pad + s]
-// A block makes 16 output channels of one line (up to 128 positions); conv_line.cuh has its inner product. dx is the same sum
-// with the channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel. dw[k,c,s] = sum over lines
-// and positions of dy[k, i] x[c, i - pad + s]: a thread has one (k, c) and its S sums in registers, and db falls off. Everything
-// else (R > 1, strides, vertical padding, other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it
-// is matrix products on tensor cores (conv2d_gemm.cuh).
+// A block makes 16 output channels of one line (up to 128 positions) as conv_line.cuh has it. dx is the same sum with the
+// channels' roles swapped, the taps reversed and pad S - 1 - pad, so it is the same kernel.
+//   dw[k,c,s] = sum over lines and positions of dy[k, i] x[c, i - pad + s]
+// A thread has one (k, c) and its S sums in registers, and db falls off; up to four groups of threads share a line's positions,
+// blocks share the lines, and a second kernel adds up what the blocks have. Everything else (R > 1, strides, vertical padding,
+// other S) goes through plain kernels, one output a thread. With Stream::tf32 all of it is matrix products on tensor cores
+// (conv2d_gemm.cuh).
 #include "retort/kernels/conv2d.h"
 
 #include "retort/kernels/cuda/all.h"
@@ -29,44 +31,36 @@ struct LineShape {
   int inputs, outputs, height, in_width, out_width, pad;
 };
 
-/// Grid and block: line_blocks. `reversed`: of the weights, see stage_weights.
+/// Grid and block: line_blocks. `reversed`: how w lies, see LineWeights.
 template <int S, bool reversed>
 __global__ void __launch_bounds__(line_groups * 4 * line_shares, 1)
-    line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const float* bias, float* y) {
+    line_kernel(const LineShape p, int lines, const float* x, const float* w, const float* bias, float* y) {
   __shared__ LineMemory<S, line_positions> memory;
-  const int threads = static_cast<int>(blockDim.x * blockDim.y * blockDim.z), share = static_cast<int>(threadIdx.z);
-  const int me = static_cast<int>((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x);
-  const int positions = static_cast<int>(blockDim.x) * 4, stage = static_cast<int>(blockDim.z) * line_c;
-  const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
-  const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+  __shared__ float bias_of[line_k];
+  const int i0 = static_cast<int>(blockIdx.x * blockDim.x) * 4, k0 = static_cast<int>(blockIdx.y) * line_k;
+  const int my_i = i0 + static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
   const std::int64_t channel_stride = static_cast<std::int64_t>(p.height) * p.in_width;
+#pragma unroll 1
+  for (int k = thread_of_block(); k < line_k; k += threads_of_block())
+    bias_of[k] = bias != nullptr && k0 + k < p.outputs ? bias[k0 + k] : 0.0f;
 
-  for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
-    const std::int64_t n = line / p.height, h = line % p.height;
+  for (int line = static_cast<int>(blockIdx.z); line < lines; line += static_cast<int>(gridDim.z)) {
+    const int n = line / p.height, h = line % p.height;
+    const float* line_x = x + static_cast<std::int64_t>(n) * p.inputs * channel_stride + h * p.in_width + i0 - p.pad;
     float sum[4][4] = {};
-    for (int c0 = 0; c0 < p.inputs; c0 += stage) {
-      const int depth = p.inputs - c0 < stage ? p.inputs - c0 : stage;
-      stage_inputs(memory, x + (n * p.inputs + c0) * channel_stride + h * p.in_width, channel_stride, i0 - p.pad, p.in_width,
-                   depth, positions + S - 1, me, threads);
-      stage_weights<S, reversed>(memory, w, p.inputs, p.outputs, c0, depth, k0, me, threads);
-      __syncthreads();
-      add_line_products(memory, share, depth, my_i, my_k, sum);
-      __syncthreads();
-    }
-    add_shares(memory, sum);
-    if (share == 0) {
+    line_sums<S, reversed>(memory, {line_x, static_cast<int>(channel_stride), i0 - p.pad, p.in_width},
+                           {w, p.inputs, p.outputs, k0}, sum);
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const int k = k0 + my_k + q;
-        if (k >= p.outputs) continue;
-        const float b = bias == nullptr ? 0.0f : bias[k];
-        float* to = y + ((n * p.outputs + k) * p.height + h) * p.out_width;
+    for (int q = 0; q < 4; ++q) {
+      const int k = k0 + my_k + q;
+      if (!finishes(q) || k >= p.outputs) continue;
+      const float b = bias_of[my_k + q];
+      float* to = y + ((static_cast<std::int64_t>(n) * p.outputs + k) * p.height + h) * p.out_width + my_i;
 #pragma unroll
-        for (int j = 0; j < 4; ++j)
-          if (i0 + my_i + j < p.out_width) to[i0 + my_i + j] = sum[q][j] + b;
-      }
+      for (int j = 0; j < 4; ++j)
+        if (my_i + j < p.out_width) to[j] = sum[q][j] + b;
     }
-    if (line + gridDim.z < lines) __syncthreads();  // the shares' sums have been read
+    if (line + static_cast<int>(gridDim.z) < lines) __syncthreads();  // the shares' sums have been read
   }
 }
 
@@ -91,64 +85,113 @@ void line_conv(Stream& stream, const char* name, std::int64_t s, const LineShape
 }
 
 constexpr int dw_width = 8;  // positions a thread handles at once
+constexpr int dw_threads = 384;
 
-/// Block (c tile, k tile), grid (c tiles, k tiles, parts of the lines). partial: (parts, K C S + K), dw's sums and then db's. A
-/// line's x and dy tiles are in dynamic shared memory, rows of odd length so that threads of a warp meet different banks.
+/// to[i] for i < length: from[i] where first <= i < first + width, else 0. By the threads `lane` of `lanes`.
+__device__ inline void copy_row(float* to, int length, const float* from, int first, int width, int lane, int lanes) {
+  constexpr int together = 4;  // loads on their way
+  for (int i0 = lane; i0 < length; i0 += together * lanes) {
+    float values[together];
+#pragma unroll
+    for (int j = 0; j < together; ++j) {
+      const int i = i0 + j * lanes;
+      values[j] = i < length && static_cast<unsigned>(i - first) < static_cast<unsigned>(width) ? from[i] : 0.0f;
+    }
+#pragma unroll
+    for (int j = 0; j < together; ++j)
+      if (const int i = i0 + j * lanes; i < length) to[i] = values[j];
+  }
+}
+
+/// A thread's sums: those of one (k, c), and dy's of k.
 template <int S>
-__global__ void __launch_bounds__(256) line_dw_kernel(const LineShape p, std::int64_t lines, std::int64_t lines_per_part,
-                                                      const float* x, const float* dy, float* partial) {
-  const int tile_c = static_cast<int>(blockDim.x), tile_k = static_cast<int>(blockDim.y), threads = tile_c * tile_k;
+struct DwSums {
+  float dw[S] = {}, db = 0.0f;
+
+  /// row_x: dw_width + S - 1 inputs, row_dy: dw_width gradients.
+  __device__ void add(const float* row_x, const float* row_dy) {
+    float window[dw_width + S - 1];
+#pragma unroll
+    for (int j = 0; j < dw_width + S - 1; ++j) window[j] = row_x[j];
+#pragma unroll
+    for (int j = 0; j < dw_width; ++j) {
+      const float g = row_dy[j];
+      db += g;
+#pragma unroll
+      for (int s = 0; s < S; ++s) dw[s] = fmaf(g, window[j + s], dw[s]);
+    }
+  }
+
+  /// Adds up those of all shares (threadIdx.z), in their order, in share 0. Every thread of the block calls it; nobody may still
+  /// read `memory`.
+  __device__ void add_shares(float* memory) {
+    const int of_share = static_cast<int>(blockDim.x * blockDim.y), shares = static_cast<int>(blockDim.z);
+    if (shares == 1) return;
+    // Share z's begin at (z - 1) (S + 1) of_share.
+    float* kept = memory + threadIdx.y * blockDim.x + threadIdx.x;
+    if (threadIdx.z > 0) {
+      float* mine = kept + (static_cast<int>(threadIdx.z) - 1) * (S + 1) * of_share;
+#pragma unroll
+      for (int s = 0; s < S; ++s) mine[s * of_share] = dw[s];
+      mine[S * of_share] = db;
+    }
+    __syncthreads();
+    if (threadIdx.z > 0) return;
+    for (int z = 1; z < shares; ++z, kept += (S + 1) * of_share) {
+#pragma unroll
+      for (int s = 0; s < S; ++s) dw[s] += kept[s * of_share];
+      db += kept[S * of_share];
+    }
+  }
+};
+
+/// Block (c tile, k tile, shares of the positions), grid (c tiles, k tiles, parts of the lines). partial: (parts, K C S + K),
+/// dw's sums and then db's. A line's x and dy tiles are in dynamic shared memory, rows of odd length so that threads of a warp
+/// meet different banks.
+template <int S>
+__global__ void __launch_bounds__(dw_threads)
+    line_dw_kernel(const LineShape p, int lines, int lines_per_part, const float* x, const float* dy, float* partial) {
+  const int tile_c = static_cast<int>(blockDim.x), tile_k = static_cast<int>(blockDim.y);
   const int positions = (p.out_width + dw_width - 1) / dw_width * dw_width;
   const int x_row = (positions + S - 1) | 1, dy_row = positions | 1;
   float* tile_x = dynamic_shared<float>();
   float* tile_dy = tile_x + tile_c * x_row;
-  const int me = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
   const int c0 = static_cast<int>(blockIdx.x) * tile_c, k0 = static_cast<int>(blockIdx.y) * tile_k;
-  const std::int64_t begin = blockIdx.z * lines_per_part, end = begin + lines_per_part < lines ? begin + lines_per_part : lines;
+  const int begin = static_cast<int>(blockIdx.z) * lines_per_part,
+            end = begin + lines_per_part < lines ? begin + lines_per_part : lines;
+  // A row is fetched by 16 threads where their four loads each are enough (56 positions and S - 1 beside them), else by 32.
+  const int threads = threads_of_block(), wanted = positions > 56 ? 32 : 16, lanes = threads < wanted ? threads : wanted;
+  const int groups = threads / lanes, group = thread_of_block() / lanes, lane = thread_of_block() % lanes;
+  const std::int64_t x_stride = static_cast<std::int64_t>(p.height) * p.in_width,
+                     dy_stride = static_cast<std::int64_t>(p.height) * p.out_width;
 
-  float sum[S] = {}, sum_dy = 0.0f;
-  for (std::int64_t line = begin; line < end; ++line) {
-    const std::int64_t n = line / p.height, h = line % p.height;
-    const float* line_x = x + ((n * p.inputs + c0) * p.height + h) * p.in_width;
-    const float* line_dy = dy + ((n * p.outputs + k0) * p.height + h) * p.out_width;
-    copy_in_eights(
-        me, tile_c * x_row, threads,
-        [&](int e) {
-          const int c = e / x_row, i = e % x_row - p.pad;
-          return c0 + c < p.inputs && i >= 0 && i < p.in_width ? line_x[c * p.height * p.in_width + i] : 0.0f;
-        },
-        [&](int e) { return tile_x + e; });
-    copy_in_eights(
-        me, tile_k * dy_row, threads,
-        [&](int e) {
-          const int k = e / dy_row, i = e % dy_row;
-          return k0 + k < p.outputs && i < p.out_width ? line_dy[k * p.height * p.out_width + i] : 0.0f;
-        },
-        [&](int e) { return tile_dy + e; });
-    __syncthreads();
-    const float* row_x = tile_x + threadIdx.x * x_row;
-    const float* row_dy = tile_dy + threadIdx.y * dy_row;
-    for (int i = 0; i < positions; i += dw_width) {
-      float window[dw_width + S - 1];
-#pragma unroll
-      for (int j = 0; j < dw_width + S - 1; ++j) window[j] = row_x[i + j];
-#pragma unroll
-      for (int j = 0; j < dw_width; ++j) {
-        const float g = row_dy[i + j];
-        sum_dy += g;
-#pragma unroll
-        for (int s = 0; s < S; ++s) sum[s] = fmaf(g, window[j + s], sum[s]);
-      }
+  DwSums<S> sum;
+  for (int line = begin; line < end; ++line) {
+    const int n = line / p.height, h = line % p.height;
+    const float* line_x = x + (static_cast<std::int64_t>(n) * p.inputs + c0) * x_stride + h * p.in_width - p.pad;
+    const float* line_dy = dy + (static_cast<std::int64_t>(n) * p.outputs + k0) * dy_stride + h * p.out_width;
+    // Rows of x, then those of dy; one call, so that a warp with rows of both does not wait twice.
+    for (int row = group; group < groups && row < tile_c + tile_k; row += groups) {
+      const bool of_x = row < tile_c;
+      const int r = of_x ? row : row - tile_c;
+      const bool inside = of_x ? c0 + r < p.inputs : k0 + r < p.outputs;
+      copy_row(of_x ? tile_x + r * x_row : tile_dy + r * dy_row, of_x ? x_row : dy_row,
+               of_x ? line_x + r * x_stride : line_dy + r * dy_stride, of_x ? p.pad : 0,
+               inside ? (of_x ? p.in_width : p.out_width) : 0, lane, lanes);
     }
     __syncthreads();
+    for (int i = static_cast<int>(threadIdx.z) * dw_width; i < positions; i += static_cast<int>(blockDim.z) * dw_width)
+      sum.add(tile_x + threadIdx.x * x_row + i, tile_dy + threadIdx.y * dy_row + i);
+    __syncthreads();
   }
+  sum.add_shares(tile_x);
   const int c = c0 + static_cast<int>(threadIdx.x), k = k0 + static_cast<int>(threadIdx.y);
-  if (c >= p.inputs || k >= p.outputs) return;
+  if (threadIdx.z > 0 || c >= p.inputs || k >= p.outputs) return;
   const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S;
   float* to = partial + blockIdx.z * (weights + p.outputs);
 #pragma unroll
-  for (int s = 0; s < S; ++s) to[(static_cast<std::int64_t>(k) * p.inputs + c) * S + s] = sum[s];
-  if (c == 0) to[weights + k] = sum_dy;
+  for (int s = 0; s < S; ++s) to[(static_cast<std::int64_t>(k) * p.inputs + c) * S + s] = sum.dw[s];
+  if (c == 0) to[weights + k] = sum.db;
 }
 
 /// Adds the parts' sums to dw (weights) and db (channels). 32 of them a block in threadIdx.x, 8 parts at a time in threadIdx.y.
@@ -164,17 +207,20 @@ __global__ void __launch_bounds__(256) add_parts_kernel(std::int64_t parts, std:
     db[at - weights] += total;
 }
 
+/// The block of line_dw_kernel.
 struct DwTiles {
-  std::int64_t c, k;
+  std::int64_t c, k, shares;
   std::size_t shared_bytes;
 };
 
 DwTiles dw_tiles(const LineShape& p, std::int64_t s) {
   const std::int64_t positions = ceil_div(p.out_width, dw_width) * dw_width;
-  DwTiles t{std::min<std::int64_t>(p.inputs, 16), 16, 0};
+  DwTiles t{std::min<std::int64_t>(p.inputs, 16), 16, 1, 0};
   if (t.c < 8) t.k = 32;
   t.k = std::min<std::int64_t>(t.k, p.outputs);
-  t.shared_bytes = static_cast<std::size_t>(t.c * ((positions + s - 1) | 1) + t.k * (positions | 1)) * sizeof(float);
+  t.shares = std::clamp<std::int64_t>(std::min(positions / dw_width, dw_threads / (t.c * t.k)), 1, 4);
+  const std::int64_t tiles = t.c * ((positions + s - 1) | 1) + t.k * (positions | 1), sums = (t.shares - 1) * (s + 1) * t.c * t.k;
+  t.shared_bytes = static_cast<std::size_t>(std::max(tiles, sums)) * sizeof(float);
   return t;
 }
 
@@ -182,14 +228,15 @@ template <int S>
 void launch_line_dw(Stream& stream, const LineShape& p, std::int64_t lines, const float* x, const float* dy, float* dw,
                     float* db) {
   const char* name = "conv2d.backward.dw";
-  constexpr std::int64_t enough_blocks = 264;  // as in gemm.cuh
+  constexpr std::int64_t enough_blocks = 264;  // two for each of an H100's multiprocessors, on every GPU
   const DwTiles tile = dw_tiles(p, S);
   const std::int64_t c_tiles = ceil_div(p.inputs, tile.c), k_tiles = ceil_div(p.outputs, tile.k);
   const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(enough_blocks, c_tiles * k_tiles), 1, lines);
   const std::int64_t lines_per_part = ceil_div(lines, parts), used = ceil_div(lines, lines_per_part);
   const std::int64_t weights = static_cast<std::int64_t>(p.outputs) * p.inputs * S, of_part = weights + p.outputs;
   auto* partial = static_cast<float*>(stream.scratch(static_cast<std::size_t>(used * of_part) * sizeof(float)));
-  launch({stream, name, dim3(count(c_tiles), count(k_tiles), count(used)), dim3(count(tile.c), count(tile.k)), tile.shared_bytes},
+  launch({stream, name, dim3(count(c_tiles), count(k_tiles), count(used)), dim3(count(tile.c), count(tile.k), count(tile.shares)),
+          tile.shared_bytes},
          line_dw_kernel<S>, p, lines, lines_per_part, x, dy, partial);
   launch({stream, name, dim3(count(ceil_div(of_part, 32))), dim3(32, 8)}, add_parts_kernel, used, weights, p.outputs, partial, dw,
          db);
@@ -274,8 +321,9 @@ LineShape line_shape(const Conv2dShape& p) {
 }
 
 bool is_line(const Conv2dShape& p) {
-  return p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 && p.pad_w < p.s &&
-         p.w < (1 << 24) && p.k <= 65535 * line_k;
+  return p.c > 0 && p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
+         p.pad_w < p.s && p.w < (1 << 24) && p.c <= 65535 * line_k && p.k <= 65535 * line_k &&
+         p.n * p.h < (std::int64_t{1} << 31) && p.h * p.w * p.c < (std::int64_t{1} << 31);
 }
 
 bool on_tensor_cores(const Stream& stream, const Conv2dShape& p) {

@@ -2,8 +2,8 @@
 //
 // MTL-net's blocks are 1 x S, stride 1, pooled in pairs: only the lines under a window are computed, `lines` = N * OH of them. A
 // block makes 16 output channels of one line. A thread holds 4 channels x 4 positions (conv_line.cuh): each two neighbours make
-// one result, so what leaves its registers is 4 x 2. The normalisation is one multiply-add before the maximum; each thread works
-// its channels' scale and shift out from the running statistics. Other shapes: one result a thread, straight from the formula.
+// one result, so what leaves its registers is 4 x 2. The normalisation is one multiply-add before the maximum, with scale and
+// shift that a block works out from the running statistics once. Other shapes: one result a thread, straight from the formula.
 #include "retort/kernels/conv_block.h"
 
 #include "retort/kernels/cuda/all.h"
@@ -42,42 +42,34 @@ struct LineShape {
 /// Grid and block: line_blocks.
 template <int S>
 __global__ void __launch_bounds__(line_groups * 4 * line_shares, 1)
-    line_kernel(const LineShape p, std::int64_t lines, const float* x, const float* w, const Affine affine, float* y) {
+    line_kernel(const LineShape p, int lines, const float* x, const float* w, const Affine affine, float* y) {
   __shared__ LineMemory<S, line_positions> memory;
-  const int threads = static_cast<int>(blockDim.x * blockDim.y * blockDim.z), share = static_cast<int>(threadIdx.z);
-  const int me = static_cast<int>((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x);
-  const int positions = static_cast<int>(blockDim.x) * 4, stage = static_cast<int>(blockDim.z) * line_c;
-  const int i0 = static_cast<int>(blockIdx.x) * positions, k0 = static_cast<int>(blockIdx.y) * line_k;
-  const int my_i = static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
+  __shared__ float2 affine_of[line_k];
+  const int i0 = static_cast<int>(blockIdx.x * blockDim.x) * 4, k0 = static_cast<int>(blockIdx.y) * line_k;
+  const int my_i = i0 + static_cast<int>(threadIdx.x) * 4, my_k = static_cast<int>(threadIdx.y) * 4;
   const std::int64_t channel_stride = static_cast<std::int64_t>(p.height) * p.in_width;
+#pragma unroll 1
+  for (int k = thread_of_block(); k < line_k; k += threads_of_block())
+    if (k0 + k < p.outputs) affine_of[k] = affine.of(k0 + k);
 
-  for (std::int64_t line = blockIdx.z; line < lines; line += gridDim.z) {
-    const std::int64_t n = line / p.out_height, row = line % p.out_height;
+  for (int line = static_cast<int>(blockIdx.z); line < lines; line += static_cast<int>(gridDim.z)) {
+    const int n = line / p.out_height, row = line % p.out_height;
+    const float* line_x = x + static_cast<std::int64_t>(n) * p.inputs * channel_stride +
+                          static_cast<std::int64_t>(row) * p.row_stride * p.in_width + i0;
     float sum[4][4] = {};
-    for (int c0 = 0; c0 < p.inputs; c0 += stage) {
-      const int depth = p.inputs - c0 < stage ? p.inputs - c0 : stage;
-      stage_inputs(memory, x + (n * p.inputs + c0) * channel_stride + row * p.row_stride * p.in_width, channel_stride, i0,
-                   p.in_width, depth, positions + S - 1, me, threads);
-      stage_weights<S, false>(memory, w, p.inputs, p.outputs, c0, depth, k0, me, threads);
-      __syncthreads();
-      add_line_products(memory, share, depth, my_i, my_k, sum);
-      __syncthreads();
-    }
-    add_shares(memory, sum);
-    if (share == 0) {
+    line_sums<S, false>(memory, {line_x, static_cast<int>(channel_stride), i0, p.in_width}, {w, p.inputs, p.outputs, k0}, sum);
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const int k = k0 + my_k + q;
-        if (k >= p.outputs) continue;
-        const float2 a = affine.of(k);
-        float* to = y + ((n * p.outputs + k) * p.out_height + row) * p.out_width;
+    for (int q = 0; q < 4; ++q) {
+      const int k = k0 + my_k + q;
+      if (!finishes(q) || k >= p.outputs) continue;
+      const float2 a = affine_of[my_k + q];
+      float* to = y + ((static_cast<std::int64_t>(n) * p.outputs + k) * p.out_height + row) * p.out_width;
 #pragma unroll
-        for (int j = 0; j < 4; j += 2)
-          if ((i0 + my_i + j) / 2 < p.out_width)
-            to[(i0 + my_i + j) / 2] = relu(larger(fmaf(sum[q][j], a.x, a.y), fmaf(sum[q][j + 1], a.x, a.y)));
-      }
+      for (int j = 0; j < 4; j += 2)
+        if ((my_i + j) / 2 < p.out_width)
+          to[(my_i + j) / 2] = relu(larger(fmaf(sum[q][j], a.x, a.y), fmaf(sum[q][j + 1], a.x, a.y)));
     }
-    if (line + gridDim.z < lines) __syncthreads();  // the shares' sums have been read
+    if (line + static_cast<int>(gridDim.z) < lines) __syncthreads();  // the shares' sums have been read
   }
 }
 
@@ -124,8 +116,8 @@ __global__ void __launch_bounds__(256)
 
 bool is_line(const ConvBlockShape& z) {
   const Conv2dShape& p = z.conv;
-  return p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 && p.pad_w == 0 &&
-         z.pool_h == 1 && z.pool_w == 2 && z.pool_stride_w == 2 && p.w < (1 << 24) && p.k <= 65535 * line_k;
+  return p.c > 0 && p.r == 1 && (p.s == 3 || p.s == 5 || p.s == 9) && p.stride_h == 1 && p.stride_w == 1 && p.pad_h == 0 &&
+         p.pad_w == 0 && z.pool_h == 1 && z.pool_w == 2 && z.pool_stride_w == 2 && p.w < (1 << 24) && p.k <= 65535 * line_k;
 }
 
 void forward(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,

@@ -1,10 +1,10 @@
 // C = f(A B + bias) + beta C, tiled through shared memory.
 //
-// A block makes a tile of C. The next tiles of A and B are fetched into registers while the present ones, in shared memory, are
-// multiplied: by FloatTile (a thread holds 4 x 4 or 4 x 2 sums and reads 4 + 4 numbers of shared memory for 16 multiply-adds) or
-// by TensorTile (tensor_tile.cuh, with Stream::tf32). When C has too few tiles to fill a GPU (batch 64), several blocks share a
-// tile, each summing a slice of k; the last of them to finish adds up the slices in their order, so the result does not depend on
-// which one that is.
+// A block makes a tile of 64 x 64 of C, from tiles of A and B that hold 32 values of k. The next ones are fetched into registers
+// while the present ones, in shared memory, are multiplied: by FloatTile (a thread has 8 x 8 sums and reads 8 + 8 numbers of
+// shared memory for 64 multiply-adds; four groups of threads share the 32 values of k) or by TensorTile (tensor_tile.cuh, with
+// Stream::tf32). When C has too few tiles to fill a GPU (batch 64), several blocks share a tile, each summing a slice of k; the
+// last of them to finish adds up the slices in their order, so the result does not depend on which one that is.
 //
 // Where A's and B's elements lie and what becomes of a sum is the Problem's business: DenseProblem is a matrix product, conv2d.cu
 // has others. A launch may do several jobs at once, products or others, that do not depend on each other.
@@ -44,43 +44,62 @@ struct GemmGrid {
   std::int32_t* counters = nullptr;  ///< one a tile
 };
 
-/// The sums of one thread in single precision. Tiles of A and B are stored k first.
-template <int tile_m, int tile_n, int tile_depth, int thread_m, int thread_n>
+/// The sums of one thread in single precision: 8 x 8 of the tile's 64 x 64, so 64 threads have the whole tile. Four such groups
+/// of threads share the values of k, because one would leave a multiprocessor with two warps; in the end their sums are added up,
+/// in the groups' order. Tiles of A and B are stored k first. A thread's rows and columns are two fours, 32 apart, so that its
+/// reads are 16 bytes wide and lie beside its neighbours'.
 struct FloatTile {
-  static constexpr int m = tile_m, n = tile_n, depth = tile_depth, pad = 4, threads = m / thread_m * (n / thread_n);
-  // Blocks that a multiprocessor should hold; with 16 sums a thread, more would spill registers.
-  static constexpr int resident = (thread_m * thread_n > 8 ? 512 : 768) / threads;
+  static constexpr int m = 64, n = 64, depth = 32, pad = 4, groups = 4, of_group = 64, threads = groups * of_group;
+  static constexpr int half = n / 2;                   ///< columns whose sums are added up at a time
+  static constexpr int kept_sums = groups * m * half;  ///< floats of shared memory for them
 
   __device__ static float as_factor(float x) { return x; }
 
   __device__ void multiply(const float (&tile_a)[depth][m + pad], const float (&tile_b)[depth][n + pad]) {
-#pragma unroll 8
-    for (int k = 0; k < depth; ++k) {
-      float a[thread_m], b[thread_n];
+    constexpr int share = depth / groups;
 #pragma unroll
-      for (int i = 0; i < thread_m; ++i) a[i] = tile_a[k][row() + i];
+    for (int i = 0; i < share; ++i) {
+      const int k = group() * share + i;
+      float a[8], b[8];
 #pragma unroll
-      for (int j = 0; j < thread_n; ++j) b[j] = tile_b[k][column() + j];
+      for (int e = 0; e < 8; ++e) a[e] = tile_a[k][row(e)], b[e] = tile_b[k][column(e)];
 #pragma unroll
-      for (int i = 0; i < thread_m; ++i)
+      for (int r = 0; r < 8; ++r)
 #pragma unroll
-        for (int j = 0; j < thread_n; ++j) sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
+        for (int c = 0; c < 8; ++c) sum[r][c] = fmaf(a[r], b[c], sum[r][c]);
     }
   }
 
-  /// visit(row, column, sum) of each, within the tile.
+  /// visit(row, column, sum) of each, within the tile: half of the columns and then the others, a warp 32 beside each other.
+  /// Every thread of the block calls it. `kept` may be where the tiles were, which nobody may still read.
   template <class Visit>
-  __device__ void for_each(Visit&& visit) const {
+  __device__ void for_each(float (&kept)[kept_sums], Visit&& visit) const {
+    constexpr int lines = threads / half;
+    const int line = static_cast<int>(threadIdx.x) / half, place = static_cast<int>(threadIdx.x) % half;
 #pragma unroll
-    for (int i = 0; i < thread_m; ++i)
+    for (int first = 0; first < n; first += half) {
+      if (first > 0) __syncthreads();  // the first half has been read
 #pragma unroll
-      for (int j = 0; j < thread_n; ++j) visit(row() + i, column() + j, sum[i][j]);
+      for (int r = 0; r < 8; ++r)
+#pragma unroll
+        for (int c = 0; c < 4; ++c) kept[(group() * m + row(r)) * half + column(c)] = sum[r][first / half * 4 + c];
+      __syncthreads();
+#pragma unroll
+      for (int i = 0; i < m / lines; ++i) {
+        const int at = line + i * lines;
+        float total = kept[at * half + place];
+#pragma unroll
+        for (int g = 1; g < groups; ++g) total += kept[(g * m + at) * half + place];
+        visit(at, first + place, total);
+      }
+    }
   }
 
  private:
-  __device__ static int row() { return static_cast<int>(threadIdx.x) / (n / thread_n) * thread_m; }
-  __device__ static int column() { return static_cast<int>(threadIdx.x) % (n / thread_n) * thread_n; }
-  float sum[thread_m][thread_n] = {};
+  __device__ static int group() { return static_cast<int>(threadIdx.x) / of_group; }
+  __device__ static int row(int i) { return static_cast<int>(threadIdx.x) % of_group / 8 * 4 + i / 4 * (m / 2) + i % 4; }
+  __device__ static int column(int j) { return static_cast<int>(threadIdx.x) % 8 * 4 + j / 4 * half + j % 4; }
+  float sum[8][8] = {};
 };
 
 /// Which elements of an operand's tile a thread fetches. Along k eight threads take 8 values of k, a whole sector of memory, of
@@ -185,7 +204,7 @@ struct DenseProblem : GemmOperands {
   __device__ GemmMatrix operand_a() const { return {a, mask, a_stride}; }
   __device__ GemmMatrix operand_b() const { return {b, nullptr, transpose_b ? k : n}; }
   __device__ void store(std::int64_t row, std::int64_t column, float sum) const {
-    if (bias != nullptr) sum += bias[column];
+    if (bias != nullptr) sum += __ldg(bias + column);  // the launch does not write it, so the load may pass the stores
     if (relu) sum = sum < 0.0f ? 0.0f : sum;
     float* to = c + row * c_stride + column;
     *to = beta == 0.0f ? sum : fmaf(beta, *to, sum);
@@ -193,9 +212,16 @@ struct DenseProblem : GemmOperands {
 };
 
 template <class Tile>
-struct alignas(16) TileMemory {
+struct Factors {
   float a[Tile::depth][Tile::m + Tile::pad];
   float b[Tile::depth][Tile::n + Tile::pad];
+};
+
+/// Shared memory of a block: the factors while they are multiplied, then the sums that its threads leave each other.
+template <class Tile>
+union alignas(16) TileMemory {
+  Factors<Tile> factors;
+  float kept[Tile::kept_sums];
 };
 
 /// One product of a launch.
@@ -214,10 +240,10 @@ struct GemmJob {
     const std::int64_t row0 = static_cast<std::int64_t>(tile_index / grid.tiles_n) * Tile::m,
                        column0 = static_cast<std::int64_t>(tile_index % grid.tiles_n) * Tile::n;
     Tile tile;
-    multiply(tile, row0, column0, slice, memory);
+    multiply(tile, row0, column0, slice, memory.factors);
     const bool sliced = grid.slices > 1;
     float* mine = grid.partial + slice * p.m * p.n;
-    tile.for_each([&](int i, int j, float sum) {
+    tile.for_each(memory.kept, [&](int i, int j, float sum) {
       const std::int64_t row = row0 + i, column = column0 + j;
       if (row >= p.m || column >= p.n) return;
       if (sliced)
@@ -229,32 +255,33 @@ struct GemmJob {
   }
 
  private:
-  __device__ void multiply(Tile& tile, std::int64_t row0, std::int64_t column0, unsigned slice, TileMemory<Tile>& memory) const {
+  __device__ void multiply(Tile& tile, std::int64_t row0, std::int64_t column0, unsigned slice, Factors<Tile>& factors) const {
     const std::int64_t k_begin = slice * grid.length, k_end = k_begin + grid.length < p.k ? k_begin + grid.length : p.k;
     typename Problem::template FetchA<LoadA> a(p.operand_a(), row0, p.m, k_begin);
     typename Problem::template FetchB<LoadB> b(p.operand_b(), column0, p.n, k_begin);
     a.next(k_end - k_begin), b.next(k_end - k_begin);
     for (std::int64_t k0 = k_begin; k0 < k_end; k0 += Tile::depth) {
 #pragma unroll
-      for (int j = 0; j < LoadA::per_thread; ++j) memory.a[LoadA::k(j)][LoadA::index(j)] = Tile::as_factor(a[j]);
+      for (int j = 0; j < LoadA::per_thread; ++j) factors.a[LoadA::k(j)][LoadA::index(j)] = Tile::as_factor(a[j]);
 #pragma unroll
-      for (int j = 0; j < LoadB::per_thread; ++j) memory.b[LoadB::k(j)][LoadB::index(j)] = Tile::as_factor(b[j]);
+      for (int j = 0; j < LoadB::per_thread; ++j) factors.b[LoadB::k(j)][LoadB::index(j)] = Tile::as_factor(b[j]);
       __syncthreads();
       const std::int64_t left = k_end - k0 - Tile::depth;
       if (left > 0) a.next(left), b.next(left);
-      tile.multiply(memory.a, memory.b);
+      tile.multiply(factors.a, factors.b);
       __syncthreads();
     }
   }
 
-  /// By the last block of a tile: all slices' sums, in their order; a thread's loads from a slice are on their way together.
+  /// By the last block of a tile: all slices' sums, in their order; 64 loads of a thread are on their way together.
   __device__ void add_slices(std::int64_t row0, std::int64_t column0) const {
     constexpr int lines = Tile::threads / Tile::n, each = Tile::m / lines;
+    [[maybe_unused]] constexpr int slices_at_once = 64 / each;  // the host's compiler ignores the pragma
     const std::int64_t row = row0 + threadIdx.x / Tile::n, column = column0 + threadIdx.x % Tile::n;
     if (column >= p.n) return;
     const float* from = grid.partial + row * p.n + column;
     float total[each] = {};
-#pragma unroll 2
+#pragma unroll slices_at_once
     for (unsigned z = 0; z < grid.slices; ++z, from += p.m * p.n)
 #pragma unroll
       for (int i = 0; i < each; ++i)
@@ -268,7 +295,7 @@ struct GemmJob {
 /// The blocks of all jobs, one job's after another's. What does not depend on each other goes into one launch: small products
 /// fill a GPU together.
 template <class Tile, class... Jobs>
-__global__ void __launch_bounds__(Tile::threads, Tile::resident) jobs_kernel(Jobs... jobs) {
+__global__ void __launch_bounds__(Tile::threads, 1) jobs_kernel(Jobs... jobs) {
   __shared__ TileMemory<Tile> memory;
   unsigned block = blockIdx.x;
   const auto take = [&](const auto& job) {
@@ -292,14 +319,14 @@ void launch_jobs(Stream& stream, const char* name, std::int64_t blocks, const Jo
 /// The slices that k is cut into.
 template <class Tile>
 struct GemmPlan {
-  // Two blocks for each of an H100's 132 multiprocessors; a constant, so that every GPU adds in the same order.
-  static constexpr std::int64_t enough_blocks = 264;
+  // Eight warps for each of an H100's 132 multiprocessors; a constant, so that every GPU adds in the same order.
+  static constexpr std::int64_t enough_blocks = 132 * 256 / Tile::threads;
 
   GemmPlan() = default;
   GemmPlan(std::int64_t m, std::int64_t n, std::int64_t k) : tiles_m(ceil_div(m, Tile::m)), tiles_n(ceil_div(n, Tile::n)) {
     const std::int64_t tiles = tiles_m * tiles_n;
     std::int64_t wanted = 1;
-    if (tiles < enough_blocks) wanted = std::clamp<std::int64_t>(k / (4 * Tile::depth), 1, ceil_div(enough_blocks, tiles));
+    if (tiles < enough_blocks) wanted = std::clamp<std::int64_t>(k / (2 * Tile::depth), 1, enough_blocks / tiles);
     length = ceil_div(ceil_div(k, wanted), Tile::depth) * Tile::depth;
     slices = std::max<std::int64_t>(1, ceil_div(k, std::max<std::int64_t>(length, 1)));
     workspace = slices > 1 ? slices * m * n : 0;
@@ -322,30 +349,23 @@ void launch_gemm(Stream& stream, const char* name, const Problem& p, float* work
   launch_jobs<Tile>(stream, name, plan.blocks(), GemmJob<Tile, Problem>{p, plan.grid(workspace, stream.counters())});
 }
 
-inline bool is_large(std::int64_t m, std::int64_t n) { return ceil_div(m, 64) * ceil_div(n, 64) >= 132; }
-
-/// Calls use(tile) with a null pointer to the tile's type. Large results take tiles of 64 x 64; small ones tiles of 32 x 32, of
-/// which there are four times as many.
+/// Calls use(tile) with a null pointer to the tile's type.
 template <class Use>
-auto with_tile(const Stream& stream, bool large, Use&& use) {
-  if (stream.tf32()) {
-    require_tensor_cores();
-    return use(static_cast<TensorTile*>(nullptr));
-  }
-  if (large) return use(static_cast<FloatTile<64, 64, 16, 4, 4>*>(nullptr));
-  return use(static_cast<FloatTile<32, 32, 32, 4, 2>*>(nullptr));
+auto with_tile(const Stream& stream, Use&& use) {
+  if (!stream.tf32()) return use(static_cast<FloatTile*>(nullptr));
+  require_tensor_cores();
+  return use(static_cast<TensorTile*>(nullptr));
 }
 
 /// Floats that gemm() of these sizes needs for its slices.
 inline std::int64_t gemm_workspace(const Stream& stream, std::int64_t m, std::int64_t n, std::int64_t k) {
-  return with_tile(stream, is_large(m, n),
-                   [&](auto* tile) { return GemmPlan<std::remove_pointer_t<decltype(tile)>>(m, n, k).workspace; });
+  return with_tile(stream, [&](auto* tile) { return GemmPlan<std::remove_pointer_t<decltype(tile)>>(m, n, k).workspace; });
 }
 
 inline void gemm(Stream& stream, const char* name, bool transpose_a, bool transpose_b, GemmOperands g) {
   if (g.m == 0 || g.n == 0) return;
   g.set_strides(transpose_a);
-  with_tile(stream, is_large(g.m, g.n), [&](auto* tile) {
+  with_tile(stream, [&](auto* tile) {
     using Tile = std::remove_pointer_t<decltype(tile)>;
     if (transpose_a && transpose_b)
       launch_gemm<Tile>(stream, name, DenseProblem<true, true>{g}, g.workspace);

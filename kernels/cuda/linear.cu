@@ -43,10 +43,10 @@ struct BiasJob {
     if (column < columns)
 #pragma unroll 4
       for (std::int64_t row = line; row < rows; row += lines) sum += g(row, column);
-    memory.a[line][lane] = sum;
+    memory.factors.a[line][lane] = sum;
     __syncthreads();
     if (line != 0 || column >= columns) return;
-    for (int i = 1; i < lines; ++i) sum += memory.a[i][lane];
+    for (int i = 1; i < lines; ++i) sum += memory.factors.a[i][lane];
     db[column] += sum;
   }
 };
@@ -82,8 +82,7 @@ void linear_backward(Stream& stream, const LinearShape& s, const float* x, const
     if (s.out > 0) column_sum(stream, "linear.backward", s.rows, s.out, g, true, db);
     db = nullptr;
   }
-  const bool large = (dx == nullptr || is_large(s.rows, s.in)) && (dw == nullptr || is_large(s.out, s.in));
-  with_tile(stream, large, [&](auto* tile) {
+  with_tile(stream, [&](auto* tile) {
     backward_as<std::remove_pointer_t<decltype(tile)>>(
         stream, s, {.m = s.rows, .n = s.in, .k = s.out, .a = dy, .b = w, .mask = mask, .c = dx},
         {.m = s.out, .n = s.in, .k = s.rows, .a = dy, .b = x, .mask = mask, .beta = beta, .c = dw}, g, db);

@@ -7,6 +7,8 @@
 #include "retort/kernels/cuda/map.cuh"
 #include "retort/kernels/registry.h"
 
+#include <cmath>
+
 namespace retort {
 namespace {
 
@@ -18,11 +20,15 @@ struct AdamStep {
   float correction;  // 1 / sqrt(1 - beta2^t)
 };
 
-// 1 - beta^t cancels in the first steps (beta2 is 0.999), so in double; once a block.
-__device__ inline AdamStep adam_step(const AdamHyper& h, std::int32_t completed) {
-  const double t = completed + 1;
-  return {static_cast<float>(h.lr / (1.0 - pow(static_cast<double>(h.beta1), t))),
-          static_cast<float>(1.0 / sqrt(1.0 - pow(static_cast<double>(h.beta2), t)))};
+/// ln beta1 and ln beta2, taken in double on the host.
+struct AdamLogs {
+  float beta1, beta2;
+};
+
+// 1 - beta^t cancels in the first steps (beta2 is 0.999); -expm1(t ln beta) does not, and needs no pow in double. Once a block.
+__device__ inline AdamStep adam_step(const AdamHyper& h, const AdamLogs& logs, std::int32_t completed) {
+  const float t = static_cast<float>(completed) + 1.0f;
+  return {h.lr / -expm1f(t * logs.beta1), 1.0f / sqrtf(-expm1f(t * logs.beta2))};
 }
 
 __device__ inline void adam_update(const AdamHyper& h, const AdamStep& step, float& p, float g, float& m, float& v) {
@@ -41,8 +47,8 @@ __device__ inline float4& at4(float* x, std::int64_t i) { return *reinterpret_ca
 
 /// All arrays: (n); teacher may be null. `vector`: all are 16-byte aligned.
 __global__ void __launch_bounds__(threads)
-    adam_kernel(std::int64_t n, bool vector, const AdamHyper h, const std::int32_t* completed, float* p, const float* g, float* m,
-                float* v, float* teacher) {
+    adam_kernel(std::int64_t n, bool vector, const AdamHyper h, const AdamLogs logs, const std::int32_t* completed, float* p,
+                const float* g, float* m, float* v, float* teacher) {
   __shared__ AdamStep step;
   const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * 4;
   const bool whole = vector && first + 3 < n;
@@ -51,7 +57,7 @@ __global__ void __launch_bounds__(threads)
     p4 = at4(p, first), g4 = *reinterpret_cast<const float4*>(g + first), m4 = at4(m, first), v4 = at4(v, first);
     if (teacher != nullptr) old = at4(teacher, first);
   }
-  if (threadIdx.x == 0) step = adam_step(h, *completed);
+  if (threadIdx.x == 0) step = adam_step(h, logs, *completed);
   __syncthreads();
   if (whole) {
     adam_update(h, step, p4.x, g4.x, m4.x, v4.x);
@@ -74,8 +80,10 @@ void adam_ema(Stream& stream, std::int64_t n, const AdamHyper& hyper, const std:
               float* m, float* v, float* teacher) {
   if (n == 0) return;
   const bool vector = aligned16(p) && aligned16(g) && aligned16(m) && aligned16(v) && aligned16(teacher);
+  const AdamLogs logs{static_cast<float>(std::log(static_cast<double>(hyper.beta1))),
+                      static_cast<float>(std::log(static_cast<double>(hyper.beta2)))};
   launch({stream, "optimizer.adam_ema", dim3(count(ceil_div(n, threads * 4))), dim3(threads)}, adam_kernel, n, vector, hyper,
-         step, p, g, m, v, teacher);
+         logs, step, p, g, m, v, teacher);
 }
 
 /// One parameter a thread. velocity is null without momentum.

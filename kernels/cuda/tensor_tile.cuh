@@ -32,10 +32,10 @@ __device__ inline float round_to_tf32(float x) {
 __device__ inline void multiply_add_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
 #if defined(__CUDACC__)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
-        "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+                 "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 #else
   __trap();  // code for older GPUs; require_tensor_cores() did not let it be launched there
 #endif
@@ -69,7 +69,8 @@ inline void require_tensor_cores() {
 /// The sums of one thread: 64 x 64 a block of four warps, 32 x 32 a warp. Same interface as gemm.cuh's FloatTile.
 struct TensorTile {
   // With rows of 64 + 8 floats the 32 lanes' reads, 4 rows by 8 columns, fall into 32 banks.
-  static constexpr int m = 64, n = 64, depth = 32, pad = 8, threads = 128, resident = 1;
+  static constexpr int m = 64, n = 64, depth = 32, pad = 8, threads = 128;
+  static constexpr int kept_sums = 1;  // none: a sum is whole in one thread
 
   __device__ static float as_factor(float x) { return round_to_tf32(x); }
 
@@ -93,7 +94,7 @@ struct TensorTile {
   }
 
   template <class Visit>
-  __device__ void for_each(Visit&& visit) const {
+  __device__ void for_each(float (&/*kept*/)[kept_sums], Visit&& visit) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
 #pragma unroll
