@@ -36,11 +36,6 @@ def table(heads, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def machine(pattern):
-    m = read(pattern)[0][1]["machine"]
-    return ["%s; %s; Retort %s, %s; Eigen %s; %s." % (m["device"], m["system"], m["retort"], m["compiler"], m["eigen"], m["date"])]
-
-
 def step_order(item):
     r = item[1]
     forms = ["mtl-net", "mtl-net-released", "mtl-net-paper"]
@@ -60,6 +55,12 @@ def steps(pattern):
             row += ["–", "–", "–"]
         rows.append(row)
     return table(["method", "form", "threads", "kernels", "ours, ms", "PyTorch", "PyTorch, ms", "ratio of medians (minima)"], rows)
+
+
+def replicas(pattern):
+    rows = [["%.2f (%.2f)" % (r["alone_ms"], r["alone_min_ms"]), "%.2f (%.2f)" % (r["beside_ms"], r["beside_min_ms"]), "**%.2f** (%.2f)" % (r["throughput_ratio"], r["alone_min_ms"] / r["beside_min_ms"])]
+            for _, r in read(pattern)]
+    return table(["one run, two threads, ms a step", "two runs, one thread each, ms a step of both, halved", "times the throughput (minima)"], rows)
 
 
 def predictions(pattern):
@@ -138,7 +139,7 @@ def parsing(pattern):
     return table(["what", "clock", "MB a second", "lines or windows a second"], rows)
 
 
-TABLES = {f.__name__: f for f in (machine, steps, predictions, roof, kernels, step_roof, scaling, loader, parsing)}
+TABLES = {f.__name__: f for f in (steps, replicas, predictions, roof, kernels, step_roof, scaling, loader, parsing)}
 
 
 def page():
@@ -156,7 +157,7 @@ def readme():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         text = file.read()
     best = {}  # the fastest PyTorch of each version
-    for _, r in read("*/s*-mtl-net-2*.json"):
+    for _, r in read("epyc-zen4-*/s*-mtl-net-2*.json"):
         if "peer" not in r or r.get("impl") or r["method"] != "smooth-distill" or r["form"] != "mtl-net":
             continue
         version = r["peer"]["torch"].split("+")[0]
@@ -165,7 +166,7 @@ def readme():
     newest = sorted(best, key=lambda v: [int(n) for n in re.findall(r"\d+", v)[:2]])
     said = ", ".join("PyTorch %s %.1f ms (%.1f ×)" % (v, best[v]["peer_median_ms"], best[v]["ratio_of_medians"]) for v in reversed(newest))
     ours = sorted(r["median_ms"] for r in best.values())
-    sentence = ("A Smooth-Distill step of the default model takes %.1f ms on two cores; taking turns with it, in the best set-up that was tried, %s (medians; "
+    sentence = ("A Smooth-Distill step of the default model takes %.1f ms on two Zen 4 cores; taking turns with it, in the best set-up that was tried, %s (medians; "
                 "[all figures and how they were measured](docs/benchmarks.md))." % (ours[len(ours) // 2], said))
     return re.sub(r"(<!-- bench -->).*?(<!-- /bench -->)", lambda m: m[1] + sentence + m[2], text, flags=re.S)
 

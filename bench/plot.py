@@ -109,9 +109,9 @@ def main():
     parser.add_argument("--png", metavar="DIR")
     arguments = parser.parse_args()
     os.makedirs(FIGURES, exist_ok=True)
-    benches = read("*/bench-*.json")
+    benches = read("epyc-avx512-*/bench-*.json")
     draw("roofline", roofline(max(benches, key=lambda b: b["machine"]["threads"])), arguments.png)
-    draw("scaling", scaling(read("*/scaling-*.json"), read("*/loader*.json")), arguments.png)
+    draw("scaling", scaling(read("epyc-avx512-*/scaling-*.json"), read("epyc-avx512-*/loader*.json")), arguments.png)
 
 
 if __name__ == "__main__":
