@@ -2,13 +2,13 @@
 // there is no im2col: the tap s only shifts where a row begins.
 //
 //   forward   y[k,i] = sum_{c,s} w[k,c,s] x[c,i+s]. Vectors run either along the row (its length may leave lanes idle) or across
-//   the
-//             output channels (the row of y is then computed channels-last and transposed from the L1 cache), whichever wastes
-//             less.
+//             the output channels (the row of y is then computed channels-last and transposed from the L1 cache), whichever
+//             wastes less.
 //   dx        dx[i+s,c] += sum_k dy[k,i] w[k,c,s], channels-last: a product a tap, added s rows further down.
 //   dw        dw[k,c,s] += sum_i dy[k,i] x[c,i+s]: with x channels-last, dy[k,i] meets S*C consecutive floats, a product again.
 //
-// Where most of dy is zero (behind a ReLU and a max pooling), both gradients walk over what is not.
+// With many channels and taps in threes all of them go through minimal filtering instead (winograd-inl.h), which multiplies about
+// half as often. Where most of dy is zero (behind a ReLU and a max pooling), both gradients walk over what is not.
 //
 // All other shapes go to the Eigen kernels.
 #include "retort/kernels/conv2d.h"

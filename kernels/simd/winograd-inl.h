@@ -79,7 +79,7 @@ struct WinogradRow {
   std::int64_t v_size() const { return points * input_tiles * c; }
   std::int64_t m_size() const { return points * tiles * k; }
 
-  /// u_f[b][c][k], for forward; taps: (taps, k) of work space. w: (outputs, channels, taps).
+  /// u_f[b][c][k], for forward; of_taps: (taps, k) of work space. w: (outputs, channels, taps).
   std::int64_t forward_weights() const { return points * blocks * channels * k; }
   void pack_forward(const float* w, float* of_taps, float* u) const {
     std::fill(of_taps, of_taps + taps * k, 0.0f);
