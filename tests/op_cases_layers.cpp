@@ -214,6 +214,10 @@ void add_linear(std::vector<OpCase>& table) {
       table.push_back(linear_forward(shape, activation == Activation::relu, Fill::mostly_zero));
       table.push_back(linear_backward(shape, static_cast<float>(z.rows % 2), true, true, true, Fill::mostly_zero));
     }
+  // Results of many tiles, which take no slices.
+  table.push_back(linear_backward({700, 833, 40, Activation::relu}, 0));
+  table.push_back(linear_backward({40, 833, 700, Activation::relu}, 1));
+  table.push_back(linear_forward({700, 40, 833, Activation::relu}, true));
   const LinearShape small{7, 33, 31, Activation::relu};
   table.push_back(linear_forward(small, false));
   table.push_back(linear_backward(small, 1, false));
@@ -242,6 +246,8 @@ void add_layer_cases(std::vector<OpCase>& table) {
   for (const bool ta : {false, true})
     for (const bool tb : {false, true}) {
       table.push_back(matmul({1, 1, 1, ta, tb}, 0));
+      table.push_back(matmul({700, 833, 40, ta, tb}, 0));
+      table.push_back(matmul({65, 129, 1027, ta, tb}, 0.5f));
       table.push_back(matmul({31, 33, 17, ta, tb}, 0));
       table.push_back(matmul({33, 131, 64, ta, tb}, 1));
       table.push_back(matmul({64, 64, 512, ta, tb}, 0.5f));

@@ -124,6 +124,18 @@ void add_norm_pool_cases(std::vector<OpCase>& table) {
     table.push_back(forward_train({.pool = pool}));
     table.push_back(backward_train({.pool = pool}));
   }
+  // Pairs of a line: as many as a thread of the CUDA kernel keeps, and more.
+  for (const MaxPool2dShape& pool : {MaxPool2dShape{128, 3, 1, 92, 1, 2, 2, 2}, MaxPool2dShape{131, 2, 1, 96, 1, 2, 2, 2},
+                                     MaxPool2dShape{700, 3, 1, 2, 1, 2, 2, 2}, MaxPool2dShape{1, 2, 1, 4098, 1, 2, 2, 2}}) {
+    const Shape pairs{.pool = pool, .activation = Activation::relu};
+    table.push_back(forward_train(pairs, false, Fill::offset));
+    table.push_back(forward_train(pairs, true, Fill::with_nan));
+    table.push_back(forward_train(pairs, true, Fill::few_values));
+    table.push_back(backward_train(pairs));
+    table.push_back(backward_train(pairs, Fill::with_nan));
+    table.push_back(backward_train(pairs, Fill::normal, true, false, false));
+    table.push_back(backward_train(pairs, Fill::normal, false, true, true));
+  }
   const Shape z{.pool = {5, 7, 3, 37, 1, 2, 2, 2}, .eps = 1e-3f, .momentum = 0.3f};
   const Shape overlapping{.pool = {4, 3, 5, 7, 2, 3, 1, 1}};
   table.push_back(forward_train(z, false));
