@@ -358,7 +358,8 @@ TEST_CASE("planted races and stray accesses are found, and the correct kernels p
       {warp_exchange_kernel, "reads a word that thread"},
       {unwritten_kernel, "thread (9,0,0) reads shared memory that nobody"},
       {past_the_end_kernel, "thread (63,0,0) is past the 256 bytes"},
-      {global_race_kernel, "thread (1,0,0) writes a word"},
+      // Not which thread: global memory's table of cells may have forgotten a word for another one that shares its cell.
+      {global_race_kernel, "writes a word that thread"},
   };
   for (const Case& planted : cases) {
     CAPTURE(planted.expected);
