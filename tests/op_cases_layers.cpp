@@ -78,8 +78,9 @@ void add_conv(std::vector<OpCase>& table) {
       {.n = 37, .c = 3, .h = 1, .w = 100, .k = 32, .r = 1, .s = 9},
       {.n = 37, .c = 32, .h = 1, .w = 46, .k = 64, .r = 1, .s = 9},
       {.n = 1, .c = 32, .h = 1, .w = 46, .k = 64, .r = 1, .s = 9},
-      // Taps in threes over many channels, which fill no vectors, and outputs that fill no tile of three: minimal filtering.
+      // Nine taps over many channels, which fill no vectors, and outputs that fill no span of nine: minimal filtering.
       {.n = 3, .c = 19, .h = 2, .w = 20, .k = 37, .r = 1, .s = 9},
+      {.n = 11, .c = 33, .h = 3, .w = 31, .k = 16, .r = 1, .s = 9},
       {.n = 5, .c = 17, .h = 1, .w = 13, .k = 23, .r = 1, .s = 3},
       {.n = 11, .c = 33, .h = 3, .w = 15, .k = 16, .r = 1, .s = 6},
   };

@@ -97,33 +97,22 @@ struct Forward {
 };
 
 void forward_winograd(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* b, float* y) {
-  ThreadTeam& team = stream.threads();
-  const WinogradRow row(z);
-  const std::size_t own = WinogradSpace::bytes(row, 1);
-  float *weights = nullptr, *bias = nullptr, *taps = nullptr;
-  const auto lay_out = [&](Arena arena) {
-    weights = arena.take(row.forward_weights()), bias = arena.take(row.k), taps = arena.take(row.taps * row.k);
-    return arena.used();
-  };
-  const std::size_t shared = lay_out(Arena());
-  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
-  lay_out(Arena(scratch));
-  row.pack_forward(w, taps, weights);
-  std::fill(bias, bias + row.k, 0.0f);
-  if (b != nullptr) std::copy(b, b + z.k, bias);
-  team.run(z.n * z.h, [&](std::int64_t i, int thread) {
-    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
-    const WinogradSpace mine(row, 1, arena);
-    const std::int64_t n = i / z.h, h = i % z.h;
-    row.read_inputs(x + (n * z.c * z.h + h) * z.w, z.h * z.w, mine.xt, mine.v);
-    row.forward(mine.v, weights, bias, mine.m, mine.yt);
-    transpose(row.ow, z.k, mine.yt, row.k, y + (n * z.k * z.h + h) * row.ow, z.h * row.ow, Identity());
-  });
+  const WinogradRows rows(z);
+  forward_winograd(
+      stream, rows, z.n * z.h, w, z.h * z.w,
+      [&](float*, float* bias, float*) {
+        std::fill(bias, bias + rows.k, 0.0f);
+        if (b != nullptr) std::copy(b, b + z.k, bias);
+      },
+      [&](std::int64_t i) { return x + (i / z.h * z.c * z.h + i % z.h) * z.w; },
+      [&](std::int64_t i, const float* yt) {
+        transpose(rows.ow, z.k, yt, rows.k, y + (i / z.h * z.k * z.h + i % z.h) * rows.ow, z.h * rows.ow, Identity());
+      });
 }
 
 void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* b, float* y) {
   if (!is_special(z)) return fallback<Conv2dKernels>().forward(stream, z, x, w, b, y);
-  if (WinogradRow::serves(z)) return forward_winograd(stream, z, x, w, b, y);
+  if (WinogradRows::serves(z)) return forward_winograd(stream, z, x, w, b, y);
   constexpr std::int64_t task_work = 1 << 19;  // multiply-adds worth a task
   ThreadTeam& team = stream.threads();
   Forward f(z);
@@ -416,59 +405,75 @@ struct BackwardWeight {
 /// Tasks are groups of samples, each with its own sums; how many depends only on the shape.
 std::int64_t group_count(std::int64_t n) { return std::min(n, std::clamp<std::int64_t>(n / 8, 8, 32)); }
 
-constexpr std::int64_t winograd_rows = 4;  // whose products for dw are added up at once
-
-/// A group's rows [begin, end): dx, and sums of m v and of dy for dw and db. Rows of dy that are zero, under no window of a
-/// pooling, take no products.
-void backward_rows(const Conv2dShape& z, const WinogradRow& row, const WinogradSpace& mine, std::int64_t begin, std::int64_t end,
-                   const float* x, const float* dy, const float* weights, float* dx, float* du, float* total) {
-  std::fill(total, total + row.k, 0.0f);
-  if (du != nullptr) std::fill(du, du + row.weight_sums(), 0.0f);
-  std::int64_t rows = 0;  // whose m and v wait to be multiplied
+/// A group's rows [begin, end): dx, dw's part as (k, taps, c) if that is wanted, and sums of dy for db. Rows of dy that are zero,
+/// under no window of a pooling, take no products. du: work space.
+void backward_rows(const Conv2dShape& z, const WinogradRows& rows, const WinogradRows::Space& space, std::int64_t begin,
+                   std::int64_t end, const float* x, const float* dy, const float* weights, float* dx, float* du, float* of_taps,
+                   float* total) {
+  constexpr std::int64_t together = WinogradRows::together;
+  const std::int64_t plane = z.h * z.w;
+  const auto input = [&](std::int64_t i) { return (i / z.h * z.c * z.h + i % z.h) * z.w; };
+  std::fill(total, total + rows.k, 0.0f);
+  std::int64_t list[together], count = 0;  // rows whose products are still to be made
+  Start start = Start::zero;
   for (std::int64_t i = begin; i < end; ++i) {
-    const std::int64_t n = i / z.h, h = i % z.h, at = (n * z.c * z.h + h) * z.w, plane = z.h * z.w;
-    float *m = mine.m + rows * row.m_size(), *v = mine.v + rows * row.v_size();
-    if (row.read_gradients(dy + (n * z.k * z.h + h) * row.ow, z.h * row.ow, mine.yt, m, total)) {
-      if (dx != nullptr) row.input_gradient(m, weights, v, mine.xt, dx + at, plane);
-      if (du != nullptr) row.read_inputs(x + at, plane, mine.xt, v), ++rows;
-    } else if (dx != nullptr) {
-      for (std::int64_t c = 0; c < z.c; ++c) std::fill_n(dx + at + c * plane, z.w, 0.0f);
+    if (rows.read_gradients(dy + (i / z.h * z.k * z.h + i % z.h) * rows.ow, z.h * rows.ow, count, space, total))
+      list[count++] = i;
+    else if (dx != nullptr)
+      for (std::int64_t c = 0; c < z.c; ++c) std::fill_n(dx + input(i) + c * plane, z.w, 0.0f);
+    if (count == 0 || (count < together && i + 1 < end)) continue;
+    if (dx != nullptr) {
+      rows.multiply_backward(count, weights, space);
+      for (std::int64_t r = 0; r < count; ++r) rows.write_input_gradients(r, space, dx + input(list[r]), plane);
     }
-    if (rows == winograd_rows || (i + 1 == end && rows > 0)) {
-      row.add_weight_gradient(rows, mine.m, mine.v, du);
-      rows = 0;
+    if (of_taps != nullptr) {
+      for (std::int64_t r = 0; r < count; ++r) rows.read_inputs(x + input(list[r]), plane, r, space);
+      rows.multiply_weight_gradient(count, space, start, du);
+      start = Start::result;
     }
+    count = 0;
   }
+  if (of_taps == nullptr) return;
+  if (start == Start::zero) std::fill(du, du + rows.weight_sums(), 0.0f);
+  rows.collect_weight_gradient(du, of_taps);
+}
+
+/// dw (channels, taps) of one output += the sum of the groups' (taps, c), `group` apart.
+void add_groups(const WinogradRows& rows, std::int64_t groups, std::int64_t group, const float* of_taps, float* dw) {
+  const D d;
+  HWY_ALIGN float sum[lanes];
+  for (std::int64_t s = 0; s < WinogradRows::taps; ++s)
+    for (std::int64_t i = 0; i < rows.c; i += lanes) {
+      V total = hn::Load(d, of_taps + s * rows.c + i);
+      for (std::int64_t g = 1; g < groups; ++g) total = hn::Add(total, hn::Load(d, of_taps + g * group + s * rows.c + i));
+      hn::Store(total, d, sum);
+      for (std::int64_t j = 0; j < std::min(lanes, rows.channels - i); ++j) dw[(i + j) * WinogradRows::taps + s] += sum[j];
+    }
 }
 
 void backward_winograd(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx,
                        float* dw, float* db) {
   ThreadTeam& team = stream.threads();
-  const WinogradRow row(z);
-  const std::int64_t groups = group_count(z.n), sums = row.weight_sums(), of_taps = row.taps * row.c;
-  const std::size_t own = WinogradSpace::bytes(row, winograd_rows);
-  float *weights = nullptr, *taps = nullptr, *du = nullptr, *totals = nullptr;
-  const auto lay_out = [&](Arena arena) {
-    weights = dx != nullptr ? arena.take(row.backward_weights()) : nullptr;
-    taps = arena.take(of_taps * team.size());
-    du = dw != nullptr ? arena.take(groups * sums) : nullptr;
-    totals = arena.take(groups * row.k);
-    return arena.used();
-  };
-  const std::size_t shared = lay_out(Arena());
-  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
-  lay_out(Arena(scratch));
-  if (dx != nullptr) row.pack_backward(w, taps, weights);
-  team.run(groups, [&](std::int64_t group, int thread) {
-    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
-    backward_rows(z, row, WinogradSpace(row, winograd_rows, arena), group * z.n / groups * z.h, (group + 1) * z.n / groups * z.h,
-                  x, dy, weights, dx, dw != nullptr ? du + group * sums : nullptr, totals + group * row.k);
+  const WinogradRows rows(z);
+  const std::int64_t groups = group_count(z.n), output = WinogradRows::taps * rows.c, group_size = z.k * output;
+  float *weights = nullptr, *of_taps = nullptr, *sums = nullptr, *du = nullptr, *totals = nullptr;
+  const WinogradScratch scratch(stream, rows, [&](Arena& arena) {
+    weights = dx != nullptr ? arena.take(rows.backward_weights()) : nullptr;
+    of_taps = dx != nullptr ? arena.take(output) : nullptr;
+    sums = dw != nullptr ? arena.take(groups * group_size) : nullptr;
+    du = dw != nullptr ? arena.take(team.size() * rows.weight_sums()) : nullptr;
+    totals = arena.take(groups * rows.k);
+  });
+  if (dx != nullptr) rows.pack_backward(w, of_taps, weights);
+  team.run(groups, [&](std::int64_t g, int thread) {
+    backward_rows(z, rows, scratch.space(thread), g * z.n / groups * z.h, (g + 1) * z.n / groups * z.h, x, dy, weights, dx,
+                  du + thread * rows.weight_sums(), dw != nullptr ? sums + g * group_size : nullptr, totals + g * rows.k);
   });
   if (dw != nullptr || db != nullptr)
-    team.run(z.k, [&](std::int64_t k, int thread) {
+    team.run(z.k, [&](std::int64_t k, int) {
       if (db != nullptr)
-        for (std::int64_t g = 0; g < groups; ++g) db[k] += totals[g * row.k + k];
-      if (dw != nullptr) row.finish_weight_gradient(k, groups, du, taps + thread * of_taps, dw + k * z.c * z.s);
+        for (std::int64_t g = 0; g < groups; ++g) db[k] += totals[g * rows.k + k];
+      if (dw != nullptr) add_groups(rows, groups, group_size, sums + k * output, dw + k * z.c * z.s);
     });
 }
 
@@ -477,7 +482,7 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
   if (z.n == 0) return;  // no dx, and nothing to add
   if (!is_special(z)) return fallback<Conv2dKernels>().backward(stream, z, x, w, dy, dx, dw, db);
   // One row tells for all: gradients behind a pooling are sparse everywhere or nowhere.
-  if (WinogradRow::serves(z) && !looks_sparse(z, dy + z.n / 2 * z.k * z.h * z.ow(), sparse_beside_winograd))
+  if (WinogradRows::serves(z) && !looks_sparse(z, dy + z.n / 2 * z.k * z.h * z.ow(), sparse_beside_winograd))
     return backward_winograd(stream, z, x, w, dy, dx, dw, db);
   ThreadTeam& team = stream.threads();
   const bool weights = dw != nullptr || db != nullptr;

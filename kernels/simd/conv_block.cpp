@@ -139,42 +139,30 @@ void pack(const ConvBlockShape& z, const float* w, const float* b, const BatchNo
 void forward_winograd(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
                       const BatchNormState<float>& norm, float* y) {
   const Conv2dShape& conv = z.conv;
-  ThreadTeam& team = stream.threads();
-  const WinogradRow row(conv);
-  const std::size_t own = WinogradSpace::bytes(row, 1);
-  float *weights = nullptr, *scale = nullptr, *shift = nullptr, *taps = nullptr;
-  const auto lay_out = [&](Arena arena) {
-    weights = arena.take(row.forward_weights()), scale = arena.take(row.k), shift = arena.take(row.k);
-    taps = arena.take(row.taps * row.k);
-    return arena.used();
-  };
-  const std::size_t shared = lay_out(Arena());
-  auto* scratch = static_cast<std::byte*>(stream.scratch(shared + static_cast<std::size_t>(team.size()) * own));
-  lay_out(Arena(scratch));
-  row.pack_forward(w, taps, weights);
-  set_affine(z, b, norm, row.k, scale, shift);
-  if (norm.gamma != nullptr) scale_columns(row.forward_weights() / row.k, row.k, scale, weights);
+  const WinogradRows rows(conv);
   const std::int64_t oh = z.oh(), ow = z.ow();
-  team.run(conv.n * oh, [&](std::int64_t i, int thread) {
-    const D d;
-    Arena arena(scratch + shared + static_cast<std::size_t>(thread) * own);
-    const WinogradSpace mine(row, 1, arena);
-    const std::int64_t n = i / oh, h = i % oh;
-    row.read_inputs(x + (n * conv.c * conv.h + h * z.pool_stride_h) * conv.w, conv.h * conv.w, mine.xt, mine.v);
-    row.forward(mine.v, weights, shift, mine.m, mine.yt);
-    for (std::int64_t p = 0; p < ow; ++p)  // in place: what is written has been read
-      for (std::int64_t j = 0; j < row.k; j += lanes) {
-        const float* at = mine.yt + 2 * p * row.k + j;
-        hn::Store(pool(d, hn::Load(d, at), hn::Load(d, at + row.k)), d, mine.yt + p * row.k + j);
-      }
-    transpose(ow, conv.k, mine.yt, row.k, y + (n * conv.k * oh + h) * ow, oh * ow, Identity());
-  });
+  forward_winograd(
+      stream, rows, conv.n * oh, w, conv.h * conv.w,
+      [&](float* weights, float* shift, float* scale) {
+        set_affine(z, b, norm, rows.k, scale, shift);
+        if (norm.gamma != nullptr) scale_columns(rows.forward_weights() / rows.k, rows.k, scale, weights);
+      },
+      [&](std::int64_t i) { return x + (i / oh * conv.c * conv.h + i % oh * z.pool_stride_h) * conv.w; },
+      [&](std::int64_t i, float* yt) {
+        const D d;
+        for (std::int64_t p = 0; p < ow; ++p)  // in place: what is written has been read
+          for (std::int64_t j = 0; j < rows.k; j += lanes) {
+            const float* at = yt + 2 * p * rows.k + j;
+            hn::Store(pool(d, hn::Load(d, at), hn::Load(d, at + rows.k)), d, yt + p * rows.k + j);
+          }
+        transpose(ow, conv.k, yt, rows.k, y + (i / oh * conv.k * oh + i % oh) * ow, oh * ow, Identity());
+      });
 }
 
 void forward(Stream& stream, const ConvBlockShape& z, const float* x, const float* w, const float* b,
              const BatchNormState<float>& norm, float* y) {
   if (!is_special(z)) return fallback<ConvBlockKernels>().forward(stream, z, x, w, b, norm, y);
-  if (WinogradRow::serves(z.conv)) return forward_winograd(stream, z, x, w, b, norm, y);
+  if (WinogradRows::serves(z.conv)) return forward_winograd(stream, z, x, w, b, norm, y);
   const Conv2dShape& conv = z.conv;
   const std::int64_t outputs = round_up(conv.k, lanes), terms = conv.c * conv.s, oh = z.oh(), ow = z.ow();
   const std::int64_t own = round_up(ow * outputs, 16), packed = round_up((terms + 2) * outputs, 16);

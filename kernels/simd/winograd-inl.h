@@ -1,18 +1,19 @@
 // Convolutions along a row with fewer multiplications: Winograd's minimal filtering F(3, 3) (Arithmetic Complexity of
-// Computations, 1980; Lavin and Gray, arXiv:1509.09308, for networks). Three neighbouring outputs of a filter with three taps
-// take 9 products, or 5, where sums of neighbours are multiplied:
+// Computations, 1980; Lavin and Gray, arXiv:1509.09308, for networks), nested in itself. Three neighbouring outputs of a filter
+// with three taps take 9 products, or 5, where sums of neighbours are multiplied:
 //
 //   y = A^T ((G g) * (B^T d))        y: 3 outputs, g: 3 taps, d: 5 inputs, * element by element
 //
-// It is multiplication of polynomials at the points 0, 1, -1, 2 and infinity. A filter of 9 taps is three of 3, whose inputs are
-// 3 further on each: as far as from one tile of 3 outputs to the next. So an input tile is transformed once, and what is left is
-// at each of the five points a convolution of `blocks` taps over the tiles, which is an ordinary product:
+// It is multiplication of polynomials at the points 0, 1, -1, 2 and infinity. A filter of 9 taps is three groups of 3, whose
+// inputs are 3 further on each: as far as from one tile of 3 outputs to the next. So at each of the five points what is left is
+// again a filter with three taps, the groups, over the tiles, and goes the same way. A span of 9 outputs, 3 tiles, from 17
+// inputs, 5 tiles, takes 25 products where 81 were. Over the channels each of them is an ordinary matrix product:
 //
-//   m_f[t, k] = sum over b, c of v_f[t + b, c] u_f[b, c, k]
+//   m_p[span, k] = sum over c of v_p[span, c] u_p[c, k]        p: one of 25 pairs of points
 //
-// Gradients are the same sums, transposed: du_f from v_f and A dy, dv_f from u_f and A dy, then dw = G^T du and dx = B dv.
+// Gradients are the same sums, transposed: du_p from v_p and A dy, dv_p from u_p and A dy, then dw = G^T du and dx = B dv.
 //
-// The factors up to 4 make its rounding errors a few times those of a plain sum. An infinity or NaN spreads over the tiles that
+// The factors up to 4 make its rounding errors a few times those of a plain sum. An infinity or NaN spreads over the spans that
 // it touches.
 #if defined(RETORT_SIMD_WINOGRAD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef RETORT_SIMD_WINOGRAD_INL_H
@@ -23,6 +24,7 @@
 
 #include "retort/kernels/conv2d.h"
 #include "retort/kernels/simd/arena.h"
+#include "retort/kernels/thread_team.h"
 
 #include "retort/kernels/simd/tile-inl.h"
 
@@ -32,223 +34,338 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 
-inline constexpr int points = 5;
+// ---- the maps of one level; a lane is a channel ----
 
 /// v = B^T d.
-HWY_INLINE void transform_input(D d, V d0, V d1, V d2, V d3, V d4, float* v, std::int64_t stride) {
-  const V two = hn::Set(d, 2.0f), far = hn::Sub(d3, d1);
-  hn::Store(hn::MulAdd(two, hn::Sub(d0, d2), far), d, v);
-  hn::Store(hn::NegMulAdd(two, d1, hn::Sub(d3, d2)), d, v + stride);
-  hn::Store(hn::MulAdd(two, hn::Sub(d1, d2), hn::Sub(d3, d2)), d, v + 2 * stride);
-  hn::Store(far, d, v + 3 * stride);
-  hn::Store(hn::NegMulAdd(two, far, hn::Sub(d4, d2)), d, v + 4 * stride);
+HWY_INLINE void map_inputs(const V (&x)[5], V (&v)[5]) {
+  const V two = hn::Set(D(), 2.0f), far = hn::Sub(x[3], x[1]), near = hn::Sub(x[3], x[2]);
+  v[0] = hn::MulAdd(two, hn::Sub(x[0], x[2]), far);
+  v[1] = hn::NegMulAdd(two, x[1], near);
+  v[2] = hn::MulAdd(two, hn::Sub(x[1], x[2]), near);
+  v[3] = far;
+  v[4] = hn::NegMulAdd(two, far, hn::Sub(x[4], x[2]));
+}
+
+/// B v of `count` tiles, five values read(t, f) each, at 3 count + 2 positions: a tile's last two are the next one's first two.
+template <class Read, class Write>
+HWY_INLINE void collect_inputs(std::int64_t count, const Read& read, const Write& write) {
+  const D d;
+  const V two = hn::Set(d, 2.0f);
+  V before3 = hn::Zero(d), before4 = hn::Zero(d);
+  for (std::int64_t t = 0; t < count; ++t) {
+    const V v0 = read(t, 0), v1 = read(t, 1), v2 = read(t, 2), v3 = read(t, 3), v4 = read(t, 4);
+    write(3 * t, hn::MulAdd(two, v0, before3));
+    write(3 * t + 1, hn::Add(before4, hn::MulAdd(two, hn::Add(hn::Sub(v2, v1), v4), hn::Neg(hn::Add(v0, v3)))));
+    write(3 * t + 2, hn::NegMulAdd(two, hn::Add(v0, v2), hn::Neg(hn::Add(hn::Add(v1, v2), v4))));
+    before3 = hn::NegMulAdd(two, v4, hn::Add(hn::Add(v0, v1), hn::Add(v2, v3)));
+    before4 = v4;
+  }
+  write(3 * count, before3);
+  write(3 * count + 1, before4);
 }
 
 /// u = G g.
-HWY_INLINE void transform_taps(D d, V g0, V g1, V g2, float* u, std::int64_t stride) {
-  const V sixth = hn::Set(d, 1.0f / 6), even = hn::Add(g0, g2), minus_half = hn::Set(d, -0.5f);
-  hn::Store(hn::Mul(hn::Set(d, 0.5f), g0), d, u);
-  hn::Store(hn::Mul(minus_half, hn::Add(even, g1)), d, u + stride);
-  hn::Store(hn::Mul(sixth, hn::Sub(g1, even)), d, u + 2 * stride);
-  hn::Store(hn::Mul(sixth, hn::MulAdd(hn::Set(d, 4.0f), g2, hn::MulAdd(hn::Set(d, 2.0f), g1, g0))), d, u + 3 * stride);
-  hn::Store(g2, d, u + 4 * stride);
+HWY_INLINE void map_taps(const V (&g)[3], V (&u)[5]) {
+  const D d;
+  const V sixth = hn::Set(d, 1.0f / 6), even = hn::Add(g[0], g[2]);
+  u[0] = hn::Mul(hn::Set(d, 0.5f), g[0]);
+  u[1] = hn::Mul(hn::Set(d, -0.5f), hn::Add(even, g[1]));
+  u[2] = hn::Mul(sixth, hn::Sub(g[1], even));
+  u[3] = hn::Mul(sixth, hn::MulAdd(hn::Set(d, 4.0f), g[2], hn::MulAdd(hn::Set(d, 2.0f), g[1], g[0])));
+  u[4] = g[2];
 }
 
-/// Sizes of one row: (channels, width) in, (outputs, ow) out, `taps` a multiple of 3. Rows lie channels-last, padded to whole
-/// vectors: c of inputs, k of outputs.
-struct WinogradRow {
-  explicit WinogradRow(const Conv2dShape& z)
+/// g = G^T u.
+HWY_INLINE void collect_taps(const V (&u)[5], V (&g)[3]) {
+  const D d;
+  const V half = hn::Set(d, 0.5f), sixth = hn::Set(d, 1.0f / 6);
+  const V u1 = hn::Mul(half, u[1]), u2 = hn::Mul(sixth, u[2]), u3 = hn::Mul(sixth, u[3]);
+  g[0] = hn::Sub(hn::MulAdd(half, u[0], hn::Sub(u3, u1)), u2);
+  g[1] = hn::Add(hn::Sub(u2, u1), hn::Add(u3, u3));
+  g[2] = hn::MulAdd(hn::Set(d, 4.0f), u3, hn::Sub(u[4], hn::Add(u1, u2)));
+}
+
+/// y = A^T m.
+HWY_INLINE void collect_outputs(const V (&m)[5], V (&y)[3]) {
+  const D d;
+  const V sum = hn::Add(m[1], m[2]), difference = hn::Sub(m[1], m[2]);
+  y[0] = hn::Add(hn::Add(m[0], m[3]), sum);
+  y[1] = hn::MulAdd(hn::Set(d, 2.0f), m[3], difference);
+  y[2] = hn::MulAdd(hn::Set(d, 4.0f), m[3], hn::Add(sum, m[4]));
+}
+
+/// m = A y; m[1] is the sum of all three.
+HWY_INLINE void map_outputs(const V (&y)[3], V (&m)[5]) {
+  const D d;
+  const V even = hn::Add(y[0], y[2]);
+  m[0] = y[0];
+  m[1] = hn::Add(even, y[1]);
+  m[2] = hn::Sub(even, y[1]);
+  m[3] = hn::MulAdd(hn::Set(d, 4.0f), y[2], hn::MulAdd(hn::Set(d, 2.0f), y[1], y[0]));
+  m[4] = y[2];
+}
+
+/// Sizes of rows that go together: (channels, width) in, (outputs, ow) out. In them channels are the inner dimension, padded to
+/// whole vectors: c of inputs, k of outputs. v (25, rows, spans, c) and m (25, rows, spans, k).
+struct WinogradRows {
+  static constexpr int points = 25, taps = 9;
+  static constexpr std::int64_t together = 8;  ///< rows whose products are made at once: u_p is then read from L2 once for all
+
+  explicit WinogradRows(const Conv2dShape& z)
       : channels(z.c),
         outputs(z.k),
-        taps(z.s),
         width(z.w),
         ow(z.ow()),
-        blocks(z.s / 3),
-        tiles(divide_up(ow, 3)),
-        input_tiles(tiles + blocks - 1),
+        spans(divide_up(ow, 9)),
+        tiles(3 * spans + 2),
         c(round_up(z.c, lanes)),
-        k(round_up(z.k, lanes)) {}
+        k(round_up(z.k, lanes)),
+        v_point(together * spans * c + lanes),
+        m_point(together * spans * k + lanes) {}
 
-  /// Pays where the transforms are small beside the products. The shape is already known to be one row high, with stride 1.
-  static bool serves(const Conv2dShape& z) { return z.s % 3 == 0 && z.c >= lanes && z.k >= lanes && z.ow() >= 9; }
+  /// Pays where the maps are small beside the products. The shape is already known to be one row high, with stride 1.
+  static bool serves(const Conv2dShape& z) { return z.s == taps && z.c >= lanes && z.k >= lanes && z.ow() >= 9; }
 
-  std::int64_t x_rows() const { return 3 * input_tiles + 2; }  ///< at least `width`
-  std::int64_t y_rows() const { return 3 * tiles; }            ///< at least `ow`
-  std::int64_t x_size() const { return x_rows() * c; }
-  std::int64_t y_size() const { return y_rows() * k; }
-  std::int64_t v_size() const { return points * input_tiles * c; }
-  std::int64_t m_size() const { return points * tiles * k; }
+  std::int64_t x_size() const { return (3 * tiles + 2) * c; }
+  std::int64_t y_size() const { return 9 * spans * k; }
+  std::int64_t forward_weights() const { return points * channels * k; }
+  std::int64_t backward_weights() const { return points * outputs * c; }
+  std::int64_t weight_sums() const { return points * outputs * c; }
 
-  /// u_f[b][c][k], for forward; of_taps: (taps, k) of work space. w: (outputs, channels, taps).
-  std::int64_t forward_weights() const { return points * blocks * channels * k; }
+  /// Work space of a thread: channels-last rows, the tiles of one vector of channels, and what the products are made of.
+  struct Space {
+    Space(const WinogradRows& rows, Arena& arena)
+        : xt(arena.take(rows.x_size())),
+          yt(arena.take(rows.y_size())),
+          tile_values(arena.take(5 * rows.tiles * lanes)),
+          v(arena.take(points * rows.v_point)),
+          m(arena.take(points * rows.m_point)) {}
+    float *xt, *yt, *tile_values, *v, *m;
+  };
+
+  /// u_p[c][k], for forward; of_taps: (taps, k) of work space. w: (outputs, channels, taps).
   void pack_forward(const float* w, float* of_taps, float* u) const {
-    std::fill(of_taps, of_taps + taps * k, 0.0f);
+    if (k > outputs) std::fill(of_taps, of_taps + taps * k, 0.0f);
     for (std::int64_t i = 0; i < channels; ++i) {
       transpose(outputs, taps, w + i * taps, channels * taps, of_taps, k, Identity());
-      for (std::int64_t b = 0; b < blocks; ++b) pack(of_taps + 3 * b * k, k, u + (b * channels + i) * k, blocks * channels * k);
+      pack(of_taps, k, u + i * k, channels * k);
     }
   }
 
-  /// u_f[b][k][c], for the gradient of the input; of_taps: (taps, c) of work space.
-  std::int64_t backward_weights() const { return points * blocks * outputs * c; }
+  /// u_p[k][c], for the gradient of the input; of_taps: (taps, c) of work space.
   void pack_backward(const float* w, float* of_taps, float* u) const {
-    std::fill(of_taps, of_taps + taps * c, 0.0f);
+    if (c > channels) std::fill(of_taps, of_taps + taps * c, 0.0f);
     for (std::int64_t i = 0; i < outputs; ++i) {
       transpose(channels, taps, w + i * channels * taps, taps, of_taps, c, Identity());
-      for (std::int64_t b = 0; b < blocks; ++b) pack(of_taps + 3 * b * c, c, u + (b * outputs + i) * c, blocks * outputs * c);
+      pack(of_taps, c, u + i * c, outputs * c);
     }
   }
 
-  /// v from a row of x, planes `plane` apart. xt: x_size() of work space.
-  void read_inputs(const float* x, std::int64_t plane, float* xt, float* v) const {
+  /// Row r of v from a row of x, planes `plane` apart.
+  void read_inputs(const float* x, std::int64_t plane, std::int64_t r, const Space& space) const {
     const D d;
-    std::fill(xt + (c > channels ? 0 : width * c), xt + x_size(), 0.0f);
-    transpose(channels, width, x, plane, xt, c, Identity());
-    for (std::int64_t t = 0; t < input_tiles; ++t)
-      for (std::int64_t i = 0; i < c; i += lanes) {
-        const float* at = xt + 3 * t * c + i;
-        transform_input(d, hn::Load(d, at), hn::Load(d, at + c), hn::Load(d, at + 2 * c), hn::Load(d, at + 3 * c),
-                        hn::Load(d, at + 4 * c), v + t * c + i, input_tiles * c);
+    std::fill(space.xt + (c > channels ? 0 : width * c), space.xt + x_size(), 0.0f);
+    transpose(channels, width, x, plane, space.xt, c, Identity());
+    for (std::int64_t i = 0; i < c; i += lanes) {
+      for (std::int64_t t = 0; t < tiles; ++t) {
+        V five[5], of_tile[5];
+        for (int j = 0; j < 5; ++j) five[j] = hn::Load(d, space.xt + (3 * t + j) * c + i);
+        map_inputs(five, of_tile);
+        for (int f = 0; f < 5; ++f) hn::Store(of_tile[f], d, space.tile_values + (f * tiles + t) * lanes);
       }
+      float* to = space.v + r * spans * c + i;
+      for (int f = 0; f < 5; ++f)
+        for (std::int64_t s = 0; s < spans; ++s) {
+          V five[5], of_span[5];
+          for (int j = 0; j < 5; ++j) five[j] = hn::Load(d, space.tile_values + (f * tiles + 3 * s + j) * lanes);
+          map_inputs(five, of_span);
+          for (int e = 0; e < 5; ++e) hn::Store(of_span[e], d, to + (5 * e + f) * v_point + s * c);
+        }
+    }
   }
 
-  /// y (y_rows, k) = bias + A^T m, with m from v and the weights of pack_forward.
-  void forward(const float* v, const float* u, const float* bias, float* m, float* y) const {
-    for (int f = 0; f < points; ++f)
-      multiply({blocks, channels, v + f * input_tiles * c, c, c, 1, u + f * blocks * channels * k, channels * k, k,
-                m + f * tiles * k, k},
-               tiles, k);
+  /// m of `rows` rows from v and the weights of pack_forward.
+  void multiply_forward(std::int64_t rows, const float* u, const Space& space) const {
+    for (int p = 0; p < points; ++p)
+      multiply({1, channels, space.v + p * v_point, c, 0, 1, u + p * channels * k, 0, k, space.m + p * m_point, k}, rows * spans,
+               k);
+  }
+
+  /// yt = bias + A^T m of row r.
+  void write_outputs(std::int64_t r, const float* bias, const Space& space) const {
     const D d;
-    const V two = hn::Set(d, 2.0f), four = hn::Set(d, 4.0f);
-    for (std::int64_t t = 0; t < tiles; ++t)
+    for (std::int64_t s = 0; s < spans; ++s)
       for (std::int64_t i = 0; i < k; i += lanes) {
-        const auto at = [&](int f) HWY_ATTR { return hn::Load(d, m + (f * tiles + t) * k + i); };
-        const V sum = hn::Add(at(1), at(2)), difference = hn::Sub(at(1), at(2)), b = hn::Load(d, bias + i);
-        float* to = y + 3 * t * k + i;
-        hn::Store(hn::Add(hn::Add(at(0), at(3)), hn::Add(sum, b)), d, to);
-        hn::Store(hn::MulAdd(two, at(3), hn::Add(difference, b)), d, to + k);
-        hn::Store(hn::MulAdd(four, at(3), hn::Add(hn::Add(sum, at(4)), b)), d, to + 2 * k);
+        const float* from = space.m + (r * spans + s) * k + i;
+        V of_tile[3][5];
+        for (int f = 0; f < 5; ++f) {
+          V five[5], three[3];
+          for (int e = 0; e < 5; ++e) five[e] = hn::Load(d, from + (5 * e + f) * m_point);
+          collect_outputs(five, three);
+          for (int t = 0; t < 3; ++t) of_tile[t][f] = three[t];
+        }
+        const V b = hn::Load(d, bias + i);
+        for (int t = 0; t < 3; ++t) {
+          V three[3];
+          collect_outputs(of_tile[t], three);
+          for (int j = 0; j < 3; ++j) hn::Store(hn::Add(three[j], b), d, space.yt + (9 * s + 3 * t + j) * k + i);
+        }
       }
   }
 
-  /// m = A dy from a row of dy, planes `plane` apart; its sums over the row are added to total (k). False if the whole row is
-  /// zero. yt: y_size() of work space.
-  bool read_gradients(const float* dy, std::int64_t plane, float* yt, float* m, float* total) const {
+  /// Row r of m = A dy from a row of dy, planes `plane` apart; its sums over the row are added to total (k). False if the whole
+  /// row is zero.
+  bool read_gradients(const float* dy, std::int64_t plane, std::int64_t r, const Space& space, float* total) const {
     const D d;
-    const V two = hn::Set(d, 2.0f), four = hn::Set(d, 4.0f);
-    std::fill(yt + (k > outputs ? 0 : ow * k), yt + y_size(), 0.0f);
-    transpose(outputs, ow, dy, plane, yt, k, Identity());
+    std::fill(space.yt + (k > outputs ? 0 : ow * k), space.yt + y_size(), 0.0f);
+    transpose(outputs, ow, dy, plane, space.yt, k, Identity());
     V bits = hn::Zero(d);  // of all values
     for (std::int64_t i = 0; i < k; i += lanes) {
       V of_row = hn::Load(d, total + i);
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        const float* at = yt + 3 * t * k + i;
-        const V y0 = hn::Load(d, at), y1 = hn::Load(d, at + k), y2 = hn::Load(d, at + 2 * k), even = hn::Add(y0, y2);
-        const V all = hn::Add(even, y1);
-        float* to = m + t * k + i;
-        hn::Store(y0, d, to);
-        hn::Store(all, d, to + tiles * k);
-        hn::Store(hn::Sub(even, y1), d, to + 2 * tiles * k);
-        hn::Store(hn::MulAdd(four, y2, hn::MulAdd(two, y1, y0)), d, to + 3 * tiles * k);
-        hn::Store(y2, d, to + 4 * tiles * k);
-        of_row = hn::Add(of_row, all);
-        bits = hn::Or(bits, hn::Or(hn::Or(y0, y1), y2));
+      for (std::int64_t s = 0; s < spans; ++s) {
+        V of_tile[3][5];
+        for (int t = 0; t < 3; ++t) {
+          V three[3];
+          for (int j = 0; j < 3; ++j) three[j] = hn::Load(d, space.yt + (9 * s + 3 * t + j) * k + i);
+          bits = hn::Or(bits, hn::Or(hn::Or(three[0], three[1]), three[2]));
+          map_outputs(three, of_tile[t]);
+          of_row = hn::Add(of_row, of_tile[t][1]);
+        }
+        float* to = space.m + (r * spans + s) * k + i;
+        for (int f = 0; f < 5; ++f) {
+          const V three[3] = {of_tile[0][f], of_tile[1][f], of_tile[2][f]};
+          V five[5];
+          map_outputs(three, five);
+          for (int e = 0; e < 5; ++e) hn::Store(five[e], d, to + (5 * e + f) * m_point);
+        }
       }
       hn::Store(of_row, d, total + i);
     }
     return !hn::AllTrue(d, hn::Eq(bits, hn::Zero(d)));
   }
 
-  /// A row of dx from m, with the weights of pack_backward. v, xt: v_size() and x_size() of work space.
-  void input_gradient(const float* m, const float* u, float* v, float* xt, float* dx, std::int64_t plane) const {
-    std::fill(v, v + v_size(), 0.0f);
-    for (int f = 0; f < points; ++f)
-      for (std::int64_t b = 0; b < blocks; ++b)
-        multiply({1, outputs, m + f * tiles * k, k, 0, 1, u + (f * blocks + b) * outputs * c, 0, c, v + (f * input_tiles + b) * c,
-                  c, Start::result},
-                 tiles, c);
-    collect_input_gradients(v, xt);
-    transpose(width, channels, xt, c, dx, plane, Identity());
+  /// dv of `rows` rows, in v, from m and the weights of pack_backward.
+  void multiply_backward(std::int64_t rows, const float* u, const Space& space) const {
+    for (int p = 0; p < points; ++p)
+      multiply({1, outputs, space.m + p * m_point, k, 0, 1, u + p * outputs * c, 0, c, space.v + p * v_point, c}, rows * spans,
+               c);
   }
 
-  /// Sums for dw of a few rows: du_f[k][b][c] += sum over rows and tiles of m v. The rows' m and v lie one behind the other.
-  std::int64_t weight_sums() const { return points * outputs * blocks * c; }
-  void add_weight_gradient(std::int64_t rows, const float* m, const float* v, float* du) const {
-    for (int f = 0; f < points; ++f)
-      multiply({rows, tiles, m + f * tiles * k, 1, m_size(), k, v + f * input_tiles * c, v_size(), c,
-                du + f * outputs * blocks * c, blocks * c, Start::result},
-               outputs, blocks * c);
-  }
-
-  /// dw (channels, taps) of output i += G^T of the groups' sums, which lie one behind the other. of_taps: (taps, c) of work
-  /// space.
-  void finish_weight_gradient(std::int64_t i, std::int64_t groups, const float* du, float* of_taps, float* dw) const {
+  /// A row of dx = B dv from row r of v.
+  void write_input_gradients(std::int64_t r, const Space& space, float* dx, std::int64_t plane) const {
     const D d;
-    const V half = hn::Set(d, 0.5f), sixth = hn::Set(d, 1.0f / 6);
-    for (std::int64_t j = 0; j < blocks * c; j += lanes) {
-      const auto at = [&](int f) HWY_ATTR {
-        const float* from = du + (f * outputs + i) * blocks * c + j;
-        V sum = hn::Load(d, from);
-        for (std::int64_t g = 1; g < groups; ++g) sum = hn::Add(sum, hn::Load(d, from + g * weight_sums()));
-        return sum;
-      };
-      const V u1 = hn::Mul(half, at(1)), u2 = hn::Mul(sixth, at(2)), u3 = hn::Mul(sixth, at(3));
-      float* to = of_taps + j / c * 3 * c + j % c;
-      hn::Store(hn::Sub(hn::MulAdd(half, at(0), hn::Sub(u3, u1)), u2), d, to);
-      hn::Store(hn::Add(hn::Sub(u2, u1), hn::Add(u3, u3)), d, to + c);
-      hn::Store(hn::MulAdd(hn::Set(d, 4.0f), u3, hn::Sub(at(4), hn::Add(u1, u2))), d, to + 2 * c);
+    for (std::int64_t i = 0; i < c; i += lanes) {
+      const float* from = space.v + r * spans * c + i;
+      float *tile = space.tile_values, *to = space.xt + i;
+      for (int f = 0; f < 5; ++f)
+        collect_inputs(
+            spans, [&](std::int64_t s, int e) HWY_ATTR { return hn::Load(d, from + (5 * e + f) * v_point + s * c); },
+            [&](std::int64_t t, V value) HWY_ATTR { hn::Store(value, d, tile + (f * tiles + t) * lanes); });
+      collect_inputs(
+          tiles, [&](std::int64_t t, int f) HWY_ATTR { return hn::Load(d, tile + (f * tiles + t) * lanes); },
+          [&](std::int64_t at, V value) HWY_ATTR { hn::Store(value, d, to + at * c); });
     }
-    for (std::int64_t j = 0; j < channels; ++j)
-      for (std::int64_t s = 0; s < taps; ++s) dw[j * taps + s] += of_taps[s * c + j];
+    transpose(width, channels, space.xt, c, dx, plane, Identity());
+  }
+
+  /// du_p[k][c] = (or, with Start::result, +=) the sum over `rows` rows of m v.
+  void multiply_weight_gradient(std::int64_t rows, const Space& space, Start start, float* du) const {
+    for (int p = 0; p < points; ++p)
+      multiply({1, rows * spans, space.m + p * m_point, 1, 0, k, space.v + p * v_point, 0, c, du + p * outputs * c, c, start},
+               outputs, c);
+  }
+
+  /// of_taps[k][taps][c] = G^T du.
+  void collect_weight_gradient(const float* du, float* of_taps) const {
+    const D d;
+    for (std::int64_t o = 0; o < outputs; ++o)
+      for (std::int64_t i = 0; i < c; i += lanes) {
+        V of_group[3][5];
+        for (int f = 0; f < 5; ++f) {
+          V five[5], three[3];
+          for (int e = 0; e < 5; ++e) five[e] = hn::Load(d, du + ((5 * e + f) * outputs + o) * c + i);
+          collect_taps(five, three);
+          for (int b = 0; b < 3; ++b) of_group[b][f] = three[b];
+        }
+        for (int b = 0; b < 3; ++b) {
+          V three[3];
+          collect_taps(of_group[b], three);
+          for (int j = 0; j < 3; ++j) hn::Store(three[j], d, of_taps + (o * taps + 3 * b + j) * c + i);
+        }
+      }
   }
 
  private:
-  static void pack(const float* of_taps, std::int64_t row, float* u, std::int64_t stride) {
+  static void pack(const float* of_taps, std::int64_t n, float* u, std::int64_t point) {
     const D d;
-    for (std::int64_t j = 0; j < row; j += lanes)
-      transform_taps(d, hn::Load(d, of_taps + j), hn::Load(d, of_taps + row + j), hn::Load(d, of_taps + 2 * row + j), u + j,
-                     stride);
-  }
-
-  /// xt (x_rows, c) = B v: a tile's last two positions are the next one's first two.
-  void collect_input_gradients(const float* v, float* xt) const {
-    const D d;
-    const V two = hn::Set(d, 2.0f);
-    for (std::int64_t i = 0; i < c; i += lanes) {
-      V before3 = hn::Zero(d), before4 = hn::Zero(d);
-      float* to = xt + i;
-      for (std::int64_t t = 0; t < input_tiles; ++t, to += 3 * c) {
-        const auto at = [&](int f) HWY_ATTR { return hn::Load(d, v + (f * input_tiles + t) * c + i); };
-        const V v0 = at(0), v1 = at(1), v2 = at(2), v3 = at(3), v4 = at(4), v01 = hn::Add(v0, v1);
-        hn::Store(hn::MulAdd(two, v0, before3), d, to);
-        hn::Store(hn::Add(before4, hn::MulAdd(two, hn::Add(hn::Sub(v2, v1), v4), hn::Neg(hn::Add(v0, v3)))), d, to + c);
-        hn::Store(hn::NegMulAdd(two, hn::Add(v0, v2), hn::Neg(hn::Add(hn::Add(v1, v2), v4))), d, to + 2 * c);
-        before3 = hn::NegMulAdd(two, v4, hn::Add(v01, hn::Add(v2, v3)));
-        before4 = v4;
+    for (std::int64_t i = 0; i < n; i += lanes) {
+      V of_group[3][5];
+      for (int b = 0; b < 3; ++b) {
+        V three[3];
+        for (int j = 0; j < 3; ++j) three[j] = hn::Load(d, of_taps + (3 * b + j) * n + i);
+        map_taps(three, of_group[b]);
       }
-      hn::Store(before3, d, to);
-      hn::Store(before4, d, to + c);
+      for (int f = 0; f < 5; ++f) {
+        const V three[3] = {of_group[0][f], of_group[1][f], of_group[2][f]};
+        V five[5];
+        map_taps(three, five);
+        for (int e = 0; e < 5; ++e) hn::Store(five[e], d, u + (5 * e + f) * point + i);
+      }
     }
   }
 
  public:
-  std::int64_t channels, outputs, taps, width, ow, blocks, tiles, input_tiles, c, k;
+  std::int64_t channels, outputs, width, ow, spans, tiles, c, k, v_point, m_point;
 };
 
-/// Work space of a thread: xt and yt of one row, v and m of `rows`.
-struct WinogradSpace {
-  WinogradSpace(const WinogradRow& row, std::int64_t rows, Arena& arena)
-      : xt(arena.take(row.x_size())),
-        yt(arena.take(row.y_size())),
-        v(arena.take(rows * row.v_size())),
-        m(arena.take(rows * row.m_size())) {}
-  static std::size_t bytes(const WinogradRow& row, std::int64_t rows) {
-    Arena count;
-    WinogradSpace(row, rows, count);
-    return count.used();
+/// Scratch memory of a call: what `take` takes, and a WinogradRows::Space for each thread.
+template <class Take>
+class WinogradScratch {
+ public:
+  WinogradScratch(Stream& stream, const WinogradRows& rows, const Take& take) : rows_(rows) {
+    Arena shared, own;
+    take(shared);
+    WinogradRows::Space(rows, own);
+    own_ = own.used();
+    spaces_ = static_cast<std::byte*>(stream.scratch(shared.used() + static_cast<std::size_t>(stream.threads().size()) * own_));
+    Arena arena(spaces_);
+    take(arena);
+    spaces_ += shared.used();
   }
-  float *xt, *yt, *v, *m;
+  WinogradRows::Space space(int thread) const {
+    Arena arena(spaces_ + static_cast<std::size_t>(thread) * own_);
+    return WinogradRows::Space(rows_, arena);
+  }
+
+ private:
+  const WinogradRows& rows_;
+  std::size_t own_;
+  std::byte* spaces_;
 };
+
+/// Forward of `count` rows: input(i) is where row i begins, its planes `plane` apart, and output(i, yt) gets its result (9 spans,
+/// k). prepare(weights, bias, work) has the last word about the packed weights and writes the biases (k); work: k floats for it.
+template <class Prepare, class Input, class Output>
+void forward_winograd(Stream& stream, const WinogradRows& rows, std::int64_t count, const float* w, std::int64_t plane,
+                      const Prepare& prepare, const Input& input, const Output& output) {
+  constexpr std::int64_t together = WinogradRows::together;
+  float *weights = nullptr, *bias = nullptr, *of_taps = nullptr;
+  const WinogradScratch scratch(stream, rows, [&](Arena& arena) {
+    weights = arena.take(rows.forward_weights()), bias = arena.take(rows.k), of_taps = arena.take(WinogradRows::taps * rows.k);
+  });
+  rows.pack_forward(w, of_taps, weights);
+  prepare(weights, bias, of_taps);
+  stream.threads().run(divide_up(count, together), [&](std::int64_t task, int thread) {
+    const auto space = scratch.space(thread);
+    const std::int64_t first = task * together, n = std::min(together, count - first);
+    for (std::int64_t r = 0; r < n; ++r) rows.read_inputs(input(first + r), plane, r, space);
+    rows.multiply_forward(n, weights, space);
+    for (std::int64_t r = 0; r < n; ++r) {
+      rows.write_outputs(r, bias, space);
+      output(first + r, space.yt);
+    }
+  });
+}
 
 #endif  // a vector target
 
