@@ -1,7 +1,7 @@
 // Convolution as a matrix product: a tile of samples is spread out into columns (im2col), so that
 //
 //   forward   y    (K, T*OH*OW)  = w  (K, C*R*S) * cols (C*R*S, T*OH*OW)
-//   backward  dw   (K, C*R*S)   += dy (K, T*OH*OW) * cols^T
+//   backward  dw^T (C*R*S, K)   += cols * dy^T (T*OH*OW, K)
 //             cols (C*R*S, ...)  = w^T * dy, then added back onto the input (col2im)
 //
 // A tile is small enough for its columns to stay in the L2 cache between writing and reading them. Samples are dealt to a fixed
@@ -129,7 +129,7 @@ void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* 
 
 /// What one group needs besides the operands: its thread's buffers and its own partial sums.
 struct BackwardBuffers {
-  float *columns, *planes, *dw, *db;
+  float *columns, *planes, *transposed, *dw, *db;  ///< planes, dy: (K, T*OH*OW); dw: (C*R*S, K)
 };
 
 void backward_group(const Conv2dShape& z, const Plan& plan, std::int64_t group, const float* x, const float* w, const float* dy,
@@ -148,7 +148,8 @@ void backward_group(const Conv2dShape& z, const Plan& plan, std::int64_t group, 
     }
     if (want_dw) {
       spread_tile(z, plan, x + n * in_size, samples, at.columns);
-      gemm(z.k, plan.depth, width, {at.planes, width}, {at.columns, width, true}, at.dw, plan.depth,
+      transpose(z.k, width, at.planes, width, at.transposed, z.k);
+      gemm(plan.depth, z.k, width, {at.columns, width}, {at.transposed, z.k}, at.dw, z.k,
            n == begin ? Write::overwrite : Write::accumulate);
     }
     if (dx != nullptr) {
@@ -161,7 +162,7 @@ void backward_group(const Conv2dShape& z, const Plan& plan, std::int64_t group, 
 void backward(Stream& stream, const Conv2dShape& z, const float* x, const float* w, const float* dy, float* dx, float* dw,
               float* db) {
   const Plan plan(z);
-  const std::int64_t own = plan.columns_size + plan.planes_size, weights = z.k * plan.depth;
+  const std::int64_t own = plan.columns_size + 2 * plan.planes_size, weights = z.k * plan.depth;
   const std::int64_t partial = Plan::round(weights) + Plan::round(z.k);
   auto* scratch = static_cast<float*>(
       stream.scratch(static_cast<std::size_t>(stream.threads().size() * own + plan.groups * partial) * sizeof(float)));
@@ -169,16 +170,20 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
   stream.threads().run(plan.groups, [&](std::int64_t group, int thread) {
     float *columns = scratch + thread * own, *sums = partials + group * partial;
     backward_group(z, plan, group, x, w, dy, dx, dw != nullptr,
-                   {columns, columns + plan.columns_size, sums, sums + Plan::round(weights)});
+                   {columns, columns + plan.columns_size, columns + plan.columns_size + plan.planes_size, sums,
+                    sums + Plan::round(weights)});
   });
-  const auto add_partials = [&](std::int64_t offset, float* out, std::int64_t begin, std::int64_t end) {
+  if (db != nullptr)
     for (std::int64_t group = 0; group < plan.groups; ++group)
-      array(out + begin, end - begin) += array(partials + group * partial + offset + begin, end - begin);
-  };
-  if (db != nullptr) add_partials(Plan::round(weights), db, 0, z.k);
-  if (dw != nullptr)
-    stream.threads().for_ranges(weights, grain / 4,
-                                [&](std::int64_t begin, std::int64_t end) { add_partials(0, dw, begin, end); });
+      array(db, z.k) += array(partials + group * partial + Plan::round(weights), z.k);
+  if (dw == nullptr || plan.groups == 0) return;
+  stream.threads().for_ranges(plan.depth, Plan::round(1), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t d = begin; d < end; ++d) {
+      float* total = partials + d * z.k;
+      for (std::int64_t group = 1; group < plan.groups; ++group) array(total, z.k) += array(total + group * partial, z.k);
+      for (std::int64_t k = 0; k < z.k; ++k) dw[k * plan.depth + d] += total[k];
+    }
+  });
 }
 
 }  // namespace
