@@ -7,8 +7,8 @@
 //   dx        dx[i+s,c] += sum_k dy[k,i] w[k,c,s], channels-last: a product a tap, added s rows further down.
 //   dw        dw[k,c,s] += sum_i dy[k,i] x[c,i+s]: with x channels-last, dy[k,i] meets S*C consecutive floats, a product again.
 //
-// With many channels and taps in threes all of them go through minimal filtering instead (winograd-inl.h), which multiplies about
-// half as often. Where most of dy is zero (behind a ReLU and a max pooling), both gradients walk over what is not.
+// With many channels and nine taps all of them go through minimal filtering instead (winograd-inl.h), which multiplies about a
+// third as often. Where most of dy is zero (behind a ReLU and a max pooling), both gradients walk over what is not.
 //
 // All other shapes go to the Eigen kernels.
 #include "retort/kernels/conv2d.h"
@@ -100,7 +100,8 @@ void forward_winograd(Stream& stream, const Conv2dShape& z, const float* x, cons
   const WinogradRows rows(z);
   forward_winograd(
       stream, rows, z.n * z.h, w, z.h * z.w,
-      [&](float*, float* bias, float*) {
+      [&](float* scale, float* bias) {
+        std::fill(scale, scale + rows.k, 1.0f);
         std::fill(bias, bias + rows.k, 0.0f);
         if (b != nullptr) std::copy(b, b + z.k, bias);
       },
@@ -459,12 +460,13 @@ void backward_winograd(Stream& stream, const Conv2dShape& z, const float* x, con
   float *weights = nullptr, *of_taps = nullptr, *sums = nullptr, *du = nullptr, *totals = nullptr;
   const WinogradScratch scratch(stream, rows, [&](Arena& arena) {
     weights = dx != nullptr ? arena.take(rows.backward_weights()) : nullptr;
-    of_taps = dx != nullptr ? arena.take(output) : nullptr;
+    of_taps = dx != nullptr ? arena.take(output * team.size()) : nullptr;
     sums = dw != nullptr ? arena.take(groups * group_size) : nullptr;
     du = dw != nullptr ? arena.take(team.size() * rows.weight_sums()) : nullptr;
     totals = arena.take(groups * rows.k);
   });
-  if (dx != nullptr) rows.pack_backward(w, of_taps, weights);
+  if (dx != nullptr)
+    rows.pack(team, z.k, output, of_taps, [&](std::int64_t k, float* work) { rows.pack_backward(k, w, work, weights); });
   team.run(groups, [&](std::int64_t g, int thread) {
     backward_rows(z, rows, scratch.space(thread), g * z.n / groups * z.h, (g + 1) * z.n / groups * z.h, x, dy, weights, dx,
                   du + thread * rows.weight_sums(), dw != nullptr ? sums + g * group_size : nullptr, totals + g * rows.k);

@@ -143,10 +143,7 @@ void forward_winograd(Stream& stream, const ConvBlockShape& z, const float* x, c
   const std::int64_t oh = z.oh(), ow = z.ow();
   forward_winograd(
       stream, rows, conv.n * oh, w, conv.h * conv.w,
-      [&](float* weights, float* shift, float* scale) {
-        set_affine(z, b, norm, rows.k, scale, shift);
-        if (norm.gamma != nullptr) scale_columns(rows.forward_weights() / rows.k, rows.k, scale, weights);
-      },
+      [&](float* scale, float* shift) { set_affine(z, b, norm, rows.k, scale, shift); },
       [&](std::int64_t i) { return x + (i / oh * conv.c * conv.h + i % oh * z.pool_stride_h) * conv.w; },
       [&](std::int64_t i, float* yt) {
         const D d;

@@ -121,16 +121,18 @@ struct WinogradRows {
         c(round_up(z.c, lanes)),
         k(round_up(z.k, lanes)),
         v_point(together * spans * c + lanes),
-        m_point(together * spans * k + lanes) {}
+        m_point(together * spans * k + lanes),
+        forward_point(channels * k + lanes),
+        backward_point(outputs * c + lanes) {}
 
   /// Pays where the maps are small beside the products. The shape is already known to be one row high, with stride 1.
   static bool serves(const Conv2dShape& z) { return z.s == taps && z.c >= lanes && z.k >= lanes && z.ow() >= 9; }
 
   std::int64_t x_size() const { return (3 * tiles + 2) * c; }
   std::int64_t y_size() const { return 9 * spans * k; }
-  std::int64_t forward_weights() const { return points * channels * k; }
-  std::int64_t backward_weights() const { return points * outputs * c; }
-  std::int64_t weight_sums() const { return points * outputs * c; }
+  std::int64_t forward_weights() const { return points * forward_point; }
+  std::int64_t backward_weights() const { return points * backward_point; }
+  std::int64_t weight_sums() const { return points * backward_point; }
 
   /// Work space of a thread: channels-last rows, the tiles of one vector of channels, and what the products are made of.
   struct Space {
@@ -143,22 +145,31 @@ struct WinogradRows {
     float *xt, *yt, *tile_values, *v, *m;
   };
 
-  /// u_p[c][k], for forward; of_taps: (taps, k) of work space. w: (outputs, channels, taps).
-  void pack_forward(const float* w, float* of_taps, float* u) const {
-    if (k > outputs) std::fill(of_taps, of_taps + taps * k, 0.0f);
-    for (std::int64_t i = 0; i < channels; ++i) {
-      transpose(outputs, taps, w + i * taps, channels * taps, of_taps, k, Identity());
-      pack(of_taps, k, u + i * k, channels * k);
-    }
+  /// Calls pack(i, of_taps) for i < n, side by side; of_taps: `size` floats of work space for each thread.
+  template <class Pack>
+  static void pack(ThreadTeam& team, std::int64_t n, std::int64_t size, float* of_taps, const Pack& pack) {
+    constexpr std::int64_t at_once = 4;  // a few microseconds
+    team.run(divide_up(n, at_once), [&](std::int64_t task, int thread) {
+      for (std::int64_t i = task * at_once; i < std::min(n, (task + 1) * at_once); ++i) pack(i, of_taps + thread * size);
+    });
   }
 
-  /// u_p[k][c], for the gradient of the input; of_taps: (taps, c) of work space.
-  void pack_backward(const float* w, float* of_taps, float* u) const {
+  /// Channel i of u_p[c][k], for forward, output k times scale[k]; of_taps: (taps, k) of work space. w: (outputs, channels,
+  /// taps).
+  void pack_forward(std::int64_t i, const float* w, const float* scale, float* of_taps, float* u) const {
+    const D d;
+    if (k > outputs) std::fill(of_taps, of_taps + taps * k, 0.0f);
+    transpose(outputs, taps, w + i * taps, channels * taps, of_taps, k, Identity());
+    for (std::int64_t j = 0; j < taps * k; j += lanes)
+      hn::Store(hn::Mul(hn::Load(d, of_taps + j), hn::Load(d, scale + j % k)), d, of_taps + j);
+    map_weights(of_taps, k, u + i * k, forward_point);
+  }
+
+  /// Output i of u_p[k][c], for the gradient of the input; of_taps: (taps, c) of work space.
+  void pack_backward(std::int64_t i, const float* w, float* of_taps, float* u) const {
     if (c > channels) std::fill(of_taps, of_taps + taps * c, 0.0f);
-    for (std::int64_t i = 0; i < outputs; ++i) {
-      transpose(channels, taps, w + i * channels * taps, taps, of_taps, c, Identity());
-      pack(of_taps, c, u + i * c, outputs * c);
-    }
+    transpose(channels, taps, w + i * channels * taps, taps, of_taps, c, Identity());
+    map_weights(of_taps, c, u + i * c, backward_point);
   }
 
   /// Row r of v from a row of x, planes `plane` apart.
@@ -187,7 +198,7 @@ struct WinogradRows {
   /// m of `rows` rows from v and the weights of pack_forward.
   void multiply_forward(std::int64_t rows, const float* u, const Space& space) const {
     for (int p = 0; p < points; ++p)
-      multiply({1, channels, space.v + p * v_point, c, 0, 1, u + p * channels * k, 0, k, space.m + p * m_point, k}, rows * spans,
+      multiply({1, channels, space.v + p * v_point, c, 0, 1, u + p * forward_point, 0, k, space.m + p * m_point, k}, rows * spans,
                k);
   }
 
@@ -247,7 +258,7 @@ struct WinogradRows {
   /// dv of `rows` rows, in v, from m and the weights of pack_backward.
   void multiply_backward(std::int64_t rows, const float* u, const Space& space) const {
     for (int p = 0; p < points; ++p)
-      multiply({1, outputs, space.m + p * m_point, k, 0, 1, u + p * outputs * c, 0, c, space.v + p * v_point, c}, rows * spans,
+      multiply({1, outputs, space.m + p * m_point, k, 0, 1, u + p * backward_point, 0, c, space.v + p * v_point, c}, rows * spans,
                c);
   }
 
@@ -271,7 +282,7 @@ struct WinogradRows {
   /// du_p[k][c] = (or, with Start::result, +=) the sum over `rows` rows of m v.
   void multiply_weight_gradient(std::int64_t rows, const Space& space, Start start, float* du) const {
     for (int p = 0; p < points; ++p)
-      multiply({1, rows * spans, space.m + p * m_point, 1, 0, k, space.v + p * v_point, 0, c, du + p * outputs * c, c, start},
+      multiply({1, rows * spans, space.m + p * m_point, 1, 0, k, space.v + p * v_point, 0, c, du + p * backward_point, c, start},
                outputs, c);
   }
 
@@ -283,7 +294,7 @@ struct WinogradRows {
         V of_group[3][5];
         for (int f = 0; f < 5; ++f) {
           V five[5], three[3];
-          for (int e = 0; e < 5; ++e) five[e] = hn::Load(d, du + ((5 * e + f) * outputs + o) * c + i);
+          for (int e = 0; e < 5; ++e) five[e] = hn::Load(d, du + (5 * e + f) * backward_point + o * c + i);
           collect_taps(five, three);
           for (int b = 0; b < 3; ++b) of_group[b][f] = three[b];
         }
@@ -296,7 +307,7 @@ struct WinogradRows {
   }
 
  private:
-  static void pack(const float* of_taps, std::int64_t n, float* u, std::int64_t point) {
+  static void map_weights(const float* of_taps, std::int64_t n, float* u, std::int64_t point) {
     const D d;
     for (std::int64_t i = 0; i < n; i += lanes) {
       V of_group[3][5];
@@ -315,7 +326,7 @@ struct WinogradRows {
   }
 
  public:
-  std::int64_t channels, outputs, width, ow, spans, tiles, c, k, v_point, m_point;
+  std::int64_t channels, outputs, width, ow, spans, tiles, c, k, v_point, m_point, forward_point, backward_point;
 };
 
 /// Scratch memory of a call: what `take` takes, and a WinogradRows::Space for each thread.
@@ -344,18 +355,22 @@ class WinogradScratch {
 };
 
 /// Forward of `count` rows: input(i) is where row i begins, its planes `plane` apart, and output(i, yt) gets its result (9 spans,
-/// k). prepare(weights, bias, work) has the last word about the packed weights and writes the biases (k); work: k floats for it.
-template <class Prepare, class Input, class Output>
+/// k). affine(scale, bias) says by what output k is multiplied (not bias[k]) and what is added; both (k).
+template <class Affine, class Input, class Output>
 void forward_winograd(Stream& stream, const WinogradRows& rows, std::int64_t count, const float* w, std::int64_t plane,
-                      const Prepare& prepare, const Input& input, const Output& output) {
+                      const Affine& affine, const Input& input, const Output& output) {
   constexpr std::int64_t together = WinogradRows::together;
-  float *weights = nullptr, *bias = nullptr, *of_taps = nullptr;
+  ThreadTeam& team = stream.threads();
+  const std::int64_t work = WinogradRows::taps * rows.k;
+  float *weights = nullptr, *scale = nullptr, *bias = nullptr, *of_taps = nullptr;
   const WinogradScratch scratch(stream, rows, [&](Arena& arena) {
-    weights = arena.take(rows.forward_weights()), bias = arena.take(rows.k), of_taps = arena.take(WinogradRows::taps * rows.k);
+    weights = arena.take(rows.forward_weights()), scale = arena.take(rows.k), bias = arena.take(rows.k);
+    of_taps = arena.take(work * team.size());
   });
-  rows.pack_forward(w, of_taps, weights);
-  prepare(weights, bias, of_taps);
-  stream.threads().run(divide_up(count, together), [&](std::int64_t task, int thread) {
+  affine(scale, bias);
+  rows.pack(team, rows.channels, work, of_taps,
+            [&](std::int64_t i, float* taps) { rows.pack_forward(i, w, scale, taps, weights); });
+  team.run(divide_up(count, together), [&](std::int64_t task, int thread) {
     const auto space = scratch.space(thread);
     const std::int64_t first = task * together, n = std::min(together, count - first);
     for (std::int64_t r = 0; r < n; ++r) rows.read_inputs(input(first + r), plane, r, space);
