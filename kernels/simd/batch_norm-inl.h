@@ -67,15 +67,19 @@ struct Channel {
   std::int64_t rows, length, stride, first;
 };
 
-/// Calls body(c) for every channel. Neighbours, whose rows share cache lines, are one thread's: so many that a task's rows are at
-/// least half a kilobyte long.
+/// Calls body(begin, end) with groups of channels. Neighbours, whose rows share cache lines, are one thread's: so many that a
+/// task's rows are at least half a kilobyte long.
+constexpr std::int64_t group_row = 128;
+template <class Body>
+void for_each_group(Stream& stream, const BatchNormShape& z, Body&& body) {
+  stream.threads().for_ranges(z.c, divide_up(group_row, std::max<std::int64_t>(z.spatial, 1)), body);
+}
+
 template <class Body>
 void for_each_channel(Stream& stream, const BatchNormShape& z, Body&& body) {
-  constexpr std::int64_t row = 128;
-  stream.threads().for_ranges(z.c, divide_up(row, std::max<std::int64_t>(z.spatial, 1)),
-                              [&](std::int64_t begin, std::int64_t end) {
-                                for (std::int64_t c = begin; c < end; ++c) body(c);
-                              });
+  for_each_group(stream, z, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t c = begin; c < end; ++c) body(c);
+  });
 }
 
 HWY_INLINE V load(const float* p, std::int64_t n) {
