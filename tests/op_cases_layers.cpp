@@ -215,6 +215,13 @@ void add_linear(std::vector<OpCase>& table) {
       table.push_back(linear_forward(shape, activation == Activation::relu, Fill::mostly_zero));
       table.push_back(linear_backward(shape, static_cast<float>(z.rows % 2), true, true, true, Fill::mostly_zero));
     }
+  // Heads: few outputs, without a ReLU; rows of x that fill no panel, or no vector.
+  table.push_back(linear_forward({67, 96, 16}, false));
+  table.push_back(linear_backward({67, 96, 16}, 0));
+  table.push_back(linear_backward({300, 160, 7}, 1, true, true, false));
+  table.push_back(linear_backward({9, 80, 13}, 1, true, false, true));
+  table.push_back(linear_backward({33, 80, 1}, 0, false, true, true));
+  table.push_back(linear_backward({33, 100, 5}, 1));
   // Results of many tiles, which take no slices.
   table.push_back(linear_backward({700, 833, 40, Activation::relu}, 0));
   table.push_back(linear_backward({40, 833, 700, Activation::relu}, 1));

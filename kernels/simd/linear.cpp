@@ -10,7 +10,8 @@
 // Behind a ReLU half of x and of g is zero, or more: where enough is, forward and both gradients are sparse products
 // (sparse-inl.h).
 //
-// A batch of up to 8 rows is bound by reading the weights: forward is then plain dot products along `in`.
+// A batch of up to 8 rows is bound by reading the weights: forward is then plain dot products along `in`. With up to 16 outputs,
+// a head's, it is too, and backward reads x and g where they lie: rearranging would take longer than the products.
 #include "retort/kernels/linear.h"
 
 #include "retort/kernels/simd/arena.h"
@@ -40,6 +41,7 @@ constexpr std::int64_t out_block = 48;          // outputs of one forward task: 
 constexpr std::int64_t in_block = 128;          // inputs transposed by one task
 constexpr std::int64_t depth_block = 128;       // rows of W copied at once: with a panel, 32 KB of L1
 constexpr std::int64_t few_rows = 8;
+constexpr std::int64_t few_outputs = 16;
 constexpr std::int64_t sparse_rows = 256;  // rows of one task of a sparse product
 
 // ---- forward, a few rows ----
@@ -171,6 +173,13 @@ void forward(Stream& stream, const LinearShape& z, const float* x, const float* 
   ThreadTeam& team = stream.threads();
   if (z.rows <= few_rows) {
     team.for_ranges(z.out, out_block, [&](std::int64_t begin, std::int64_t end) { forward_few_rows(z, x, w, b, y, begin, end); });
+    return;
+  }
+  if (z.out <= few_outputs) {
+    team.for_ranges(z.rows, few_rows, [&](std::int64_t begin, std::int64_t end) {
+      const LinearShape part{end - begin, z.in, z.out, z.activation};
+      forward_few_rows(part, x + begin * z.in, w, b, y + begin * z.out, 0, z.out);
+    });
     return;
   }
   if (looks_sparse(z, x)) return forward_sparse(stream, z, x, w, b, y);
@@ -312,10 +321,27 @@ struct Gradient {
   }
 };
 
+/// Without a ReLU, and with whole vectors in a row of x. A task has the same columns of dx and dw, the first one db.
+void backward_few_outputs(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* dy, float* dx,
+                          Start start, float* dw, float* db) {
+  stream.threads().for_ranges(z.in, panel, [&](std::int64_t begin, std::int64_t end) {
+    if (dx != nullptr) input_gradient(z, end - begin, dy, w + begin, dx + begin);
+    if (dw != nullptr) multiply({1, z.rows, dy, 1, 0, z.out, x + begin, 0, z.in, dw + begin, z.in, start}, z.out, end - begin);
+    if (db == nullptr || begin != 0) return;
+    double sums[few_outputs] = {};
+    for (std::int64_t r = 0; r < z.rows; ++r)
+      for (std::int64_t o = 0; o < z.out; ++o) sums[o] += static_cast<double>(dy[r * z.out + o]);
+    for (std::int64_t o = 0; o < z.out; ++o) db[o] += static_cast<float>(sums[o]);
+  });
+}
+
 void backward(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* y, const float* dy, float* dx,
               float beta, float* dw, float* db) {
   ThreadTeam& team = stream.threads();
+  const Start start = beta == 0 ? Start::zero : Start::result;
   const bool relu = z.activation == Activation::relu, marked = relu && z.rows >= 4 * few_rows && z.out >= word;
+  if (z.out <= few_outputs && !relu && z.in > 0 && z.in % lanes == 0)
+    return backward_few_outputs(stream, z, x, w, dy, dx, start, dw, db);
   const std::int64_t blocks = divide_up(z.out, word), row_blocks = divide_up(z.rows, word),
                      x_panels = divide_up(z.in, sparse_width);
   Gradient at{};
@@ -339,7 +365,6 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
       copy_block(x + column, z.in, z.rows, std::min(sparse_width, z.in - column), at.x_panels + column * z.rows);
   });
   const bool sparse = marked && is_sparse(std::accumulate(counts, counts + blocks, std::int64_t{0}), z.rows * z.out);
-  const Start start = beta == 0 ? Start::zero : Start::result;
   // Tasks of both gradients in one region, so that no thread idles between the two.
   const std::int64_t width = sparse ? sparse_width : panel, height = sparse ? sparse_rows : out_block,
                      dw_panels = sparse ? x_panels : 1, dx_tasks = dx != nullptr ? divide_up(z.in, width) : 0,
