@@ -33,7 +33,9 @@ ParameterArena::ParameterArena(Context& context, const Module& module, bool grad
   gradients_ = Tensor::zeros(context, parameters_.shape());
   std::int64_t offset = 0, cleared = 0;  // cleared: where what lies after the last large piece begins
   const auto clear_up_to = [&](std::int64_t end) {
-    if (end > cleared) in_between_.push_back(gradients_.alias(cleared, {end - cleared}));
+    if (end == cleared) return;
+    in_between_.push_back(gradients_.alias(cleared, {end - cleared}));
+    part_ends_.push_back(end);
   };
   for (const auto& named : parameters) {
     const Tensor piece = gradients_.alias(offset, named.tensor.shape());
@@ -41,7 +43,8 @@ ParameterArena::ParameterArena(Context& context, const Module& module, bool grad
     if (piece.count() >= large) {
       clear_up_to(offset);
       large_.push_back(piece);
-      cleared = offset + piece.count();
+      cleared = offset + padded(piece);
+      part_ends_.push_back(cleared);
     }
     offset += padded(named.tensor);
   }

@@ -19,6 +19,10 @@ class ParameterArena {
   /// Undefined for a model without buffers.
   const Tensor& buffers() const { return buffers_; }
 
+  /// Where, in the flat tensors, large tensors and what lies between them end. A thread of a CPU that updates its share of each
+  /// of these works on the rows of weights that are its own in other kernels, and so in its cache.
+  const std::vector<std::int64_t>& part_ends() const { return part_ends_; }
+
   /// From here on gradients count as zero. The memory of large ones is cleared only if nothing overwrites it before it is read.
   void zero_gradients() const;
   /// Parameters and buffers from an arena of the same layout.
@@ -28,6 +32,7 @@ class ParameterArena {
   Tensor parameters_, gradients_, buffers_;
   std::vector<Tensor> large_;       ///< pieces of the gradients whose clearing is put off
   std::vector<Tensor> in_between_;  ///< and what lies between them
+  std::vector<std::int64_t> part_ends_;
 };
 
 }  // namespace retort::nn

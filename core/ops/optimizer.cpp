@@ -20,16 +20,25 @@ void expect_step(const char* op, const Tensor& parameters, const Tensor& step) {
 }  // namespace
 
 void adam_ema_(const AdamHyper& hyper, const Tensor& step, const Tensor& parameters, const Tensor& gradients, const Tensor& m,
-               const Tensor& v, const Tensor& teacher) {
+               const Tensor& v, const Tensor& teacher, std::span<const std::int64_t> ends) {
   expect_step("adam", parameters, step);
   for (const Tensor* tensor : {&gradients, &m, &v}) {
     expect("adam", "gradients or a moment", *tensor);
     expect_flat("adam", "gradients or a moment", parameters, *tensor);
   }
   expect_flat("adam", "teacher", parameters, teacher);
+  const std::int64_t n = parameters.count();
+  check(ends.empty() || ends.back() == n, "adam: the parts end at {}, the parameters at {}", ends.empty() ? 0 : ends.back(), n);
   const auto& kernels = kernel<OptimizerKernels>(parameters.device());
-  kernels.adam_ema(parameters.stream(), parameters.count(), hyper, step.ints(), parameters.mutable_data(), gradients.data(),
-                   m.mutable_data(), v.mutable_data(), teacher.defined() ? teacher.mutable_data() : nullptr);
+  float *p = parameters.mutable_data(), *first = m.mutable_data(), *second = v.mutable_data();
+  float* t = teacher.defined() ? teacher.mutable_data() : nullptr;
+  const float* g = gradients.data();
+  std::int64_t begin = 0;
+  for (const std::int64_t end : ends.empty() ? std::span(&n, 1) : ends) {
+    kernels.adam_ema(parameters.stream(), end - begin, hyper, step.ints(), p + begin, g + begin, first + begin, second + begin,
+                     t != nullptr ? t + begin : nullptr);
+    begin = end;
+  }
   kernels.advance(parameters.stream(), step.mutable_ints());
 }
 

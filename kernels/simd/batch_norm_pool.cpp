@@ -105,7 +105,7 @@ struct PairLines {
         channels(end - begin),
         in(shape.norm(), begin),
         out({z.n, z.c, z.oh() * z.ow()}, begin),
-        whole(z.stride_h == 1 && z.w % 2 == 0) {}
+        whole((z.stride_h == 1 || z.h == 1) && z.w % 2 == 0) {}
 
   /// visit(vector, first sample, last one's end) for all of them.
   template <class Visit>

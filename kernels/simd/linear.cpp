@@ -37,7 +37,7 @@ LinearKernels linear_kernels() { return {}; }
 #else
 
 constexpr std::int64_t panel = widest * lanes;  // batch rows (or columns of `in`) worked on at once
-constexpr std::int64_t out_block = 48;          // outputs of one forward task: a whole number of tiles
+constexpr std::int64_t out_block = 24;          // outputs of one forward task: a whole number of tiles
 constexpr std::int64_t in_block = 128;          // inputs transposed by one task
 constexpr std::int64_t depth_block = 128;       // rows of W copied at once: with a panel, 32 KB of L1
 constexpr std::int64_t few_rows = 8;
@@ -365,17 +365,19 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
       copy_block(x + column, z.in, z.rows, std::min(sparse_width, z.in - column), at.x_panels + column * z.rows);
   });
   const bool sparse = marked && is_sparse(std::accumulate(counts, counts + blocks, std::int64_t{0}), z.rows * z.out);
-  // Tasks of both gradients in one region, so that no thread idles between the two.
   const std::int64_t width = sparse ? sparse_width : panel, height = sparse ? sparse_rows : out_block,
                      dw_panels = sparse ? x_panels : 1, dx_tasks = dx != nullptr ? divide_up(z.in, width) : 0,
-                     dw_tasks = dw != nullptr ? divide_up(z.out, height) * dw_panels : 0;
-  team.run(dx_tasks + dw_tasks, [&](std::int64_t task, int) {
-    const std::int64_t dw_task = task - dx_tasks, column = (task < dx_tasks ? task : dw_task % dw_panels) * width,
-                       columns = std::min(width, z.in - column), begin = dw_task / dw_panels * height,
-                       end = std::min(begin + height, z.out);
-    if (task < dx_tasks && sparse)
+                     dw_tasks = dw != nullptr ? divide_up(z.out, height) * dw_panels : 0, tasks = dx_tasks + dw_tasks;
+  // Tasks of both gradients in one region, so that no thread idles between the two; and those of dx evenly between those of dw,
+  // so that each thread gets its share of both: the rows of dw that belong to the weights it works on elsewhere.
+  team.run(tasks, [&](std::int64_t task, int) {
+    const std::int64_t dx_task = task * dx_tasks / tasks, dw_task = task - dx_task;
+    const bool of_dx = (task + 1) * dx_tasks / tasks > dx_task;
+    const std::int64_t column = (of_dx ? dx_task : dw_task % dw_panels) * width, columns = std::min(width, z.in - column),
+                       begin = dw_task / dw_panels * height, end = std::min(begin + height, z.out);
+    if (of_dx && sparse)
       sparse_input_gradient(z, columns, at.g, at.words, w + column, dx + column);
-    else if (task < dx_tasks)
+    else if (of_dx)
       input_gradient(z, columns, at.g, w + column, dx + column);
     else if (sparse)
       sparse_weight_gradient(z, begin, end, columns, at.transposed, at.transposed_words, at.x_panels + column * z.rows, start,

@@ -10,7 +10,10 @@ Adam::Adam(Context& context, const ParameterArena& arena, const AdamHyper& hyper
 }
 
 void Adam::step(const ParameterArena* teacher) {
-  ops::adam_ema_(hyper_, steps_, arena_.parameters(), arena_.gradients(), m_, v_, teacher ? teacher->parameters() : Tensor());
+  std::span<const std::int64_t> ends;
+  if (arena_.parameters().device() == Device::cpu) ends = arena_.part_ends();  // on a GPU one launch is better
+  ops::adam_ema_(hyper_, steps_, arena_.parameters(), arena_.gradients(), m_, v_, teacher ? teacher->parameters() : Tensor(),
+                 ends);
 }
 
 Sgd::Sgd(Context& context, const ParameterArena& arena, const SgdHyper& hyper) : hyper_(hyper), arena_(arena) {
