@@ -5,6 +5,7 @@
 //
 // Steps are too long for a micro-benchmark library and their spread matters, so this counts them itself.
 #include "retort/bench/step/meter.h"
+#include "retort/bench/suite/machine.h"
 #include "retort/bench/suite/peer.h"
 #include "retort/bench/suite/replicas.h"
 #include "retort/bench/suite/step_runner.h"
@@ -161,8 +162,9 @@ int run(const Options& o) {
   bench::Peer peer(o.peer.empty() ? ""
                                   : fmt::format("{} --form {} --method {} --batch {} --steps {} --threads {} --json -", o.peer,
                                                 o.form, o.method, o.batch, o.steps, threads));
-  std::vector<double> ours;
+  std::vector<double> ours, round_trips;
   for (int round = 0; round < o.rounds; ++round) {
+    if (device == Device::cpu && threads > 1) round_trips.push_back(bench::line_round_trip_ns());
     const auto ms = time_steps(runner, o);
     ours.insert(ours.end(), ms.begin(), ms.end());
     peer.take_turn();
@@ -172,7 +174,16 @@ int run(const Options& o) {
   fmt::print("{} {}, batch {}, {} threads, {}\n", o.method, o.form, o.batch, threads, describe(device));
   bench::print_ours(mine, columns, static_cast<std::size_t>(o.rounds) * static_cast<std::size_t>(o.steps), "steps");
   Json result = description(o, device, threads);
-  result.update({{"median_ms", mine.median}, {"median_us", 1e3 * mine.median}, {"min_ms", mine.fastest}, {"p90_ms", mine.p90}});
+  result.update({{"median_ms", mine.median},
+                 {"median_us", 1e3 * mine.median},
+                 {"min_ms", mine.fastest},
+                 {"p90_ms", mine.p90},
+                 {"round_trip_ns", round_trips}});
+  if (!round_trips.empty()) {
+    const auto [nearest, farthest] = std::minmax_element(round_trips.begin(), round_trips.end());
+    fmt::print("a cache line from one processor to another and back, before each turn: {:.0f} to {:.0f} ns\n", *nearest,
+               *farthest);
+  }
   peer.report(mine, columns, result);
   if (o.breakdown) {
     result["breakdown"] = print_breakdown(runner, o, threads);

@@ -43,6 +43,8 @@ constexpr std::int64_t depth_block = 128;       // rows of W copied at once: wit
 constexpr std::int64_t few_rows = 8;
 constexpr std::int64_t few_outputs = 16;
 constexpr std::int64_t sparse_rows = 256;  // rows of one task of a sparse product
+constexpr std::int64_t half_unit = 256;    // half the rows of W are a multiple of so many
+constexpr std::int64_t sum_block = 8192;   // elements of dx that one task adds up
 
 // ---- forward, a few rows ----
 
@@ -211,34 +213,35 @@ void copy_block(const float* from, std::int64_t stride, std::int64_t rows, std::
   }
 }
 
-/// dx's columns of one panel: (rows, columns) = g (rows, out) W (out, columns).
-void input_gradient(const LinearShape& z, std::int64_t columns, const float* g, const float* w, float* dx) {
-  if (columns % lanes == 0 || z.out == 0) {
-    Product p{1, z.out, g, z.out, 0, 1, w, 0, z.in, dx, z.in};
+/// dx's columns of one panel, or what `count` rows of W from this one on give of it: (rows, columns) = g (rows, count) W (count,
+/// columns).
+void input_gradient(const LinearShape& z, std::int64_t count, std::int64_t columns, const float* g, const float* w, float* dx) {
+  if (columns % lanes == 0 || count == 0) {
+    Product p{1, count, g, z.out, 0, 1, w, 0, z.in, dx, z.in};
     p.b_ahead = 12 * z.in;
     return multiply(p, z.rows, columns);
   }
   // The last vector of W's last row would be read beyond its end: a few columns are copied together.
   HWY_ALIGN float block[depth_block * panel];
   const std::int64_t width = round_up(columns, lanes);
-  for (std::int64_t k = 0; k < z.out; k += depth_block) {
-    const std::int64_t count = std::min(depth_block, z.out - k);
-    copy_block(w + k * z.in, z.in, count, columns, block);
-    multiply({1, count, g + k, z.out, 0, 1, block, 0, width, dx, z.in, k == 0 ? Start::zero : Start::result}, z.rows, columns);
+  for (std::int64_t k = 0; k < count; k += depth_block) {
+    const std::int64_t depth = std::min(depth_block, count - k);
+    copy_block(w + k * z.in, z.in, depth, columns, block);
+    multiply({1, depth, g + k, z.out, 0, 1, block, 0, width, dx, z.in, k == 0 ? Start::zero : Start::result}, z.rows, columns);
   }
 }
 
-/// dx's columns of one panel as input_gradient(), where g is sparse; words: of g, (rows, out / 64).
-void sparse_input_gradient(const LinearShape& z, std::int64_t columns, const float* g, const std::uint64_t* words, const float* w,
-                           float* dx) {
+/// The same where g is sparse; words: of g, (rows, out / 64). The first row is that of a word.
+void sparse_input_gradient(const LinearShape& z, std::int64_t count, std::int64_t columns, const float* g,
+                           const std::uint64_t* words, const float* w, float* dx) {
   HWY_ALIGN float tile[sparse_tile];
-  const std::int64_t blocks = divide_up(z.out, word);
-  for (std::int64_t k = 0; k < blocks; ++k) {
-    const std::int64_t from = k * word, next = from + word;
-    copy_block(w + from * z.in, z.in, std::min(word, z.out - from), columns, tile);
-    SparseProduct p{z.rows, g + from, z.out, words + k, blocks, tile, dx, z.in, k == 0 ? Start::zero : Start::result};
-    if (next < z.out)
-      p.next = w + next * z.in, p.next_rows = std::min(word, z.out - next), p.next_row = z.in, p.next_columns = columns;
+  for (std::int64_t from = 0; from < count; from += word, ++words) {
+    const std::int64_t next = from + word;
+    copy_block(w + from * z.in, z.in, std::min(word, count - from), columns, tile);
+    SparseProduct p{
+        z.rows, g + from, z.out, words, divide_up(z.out, word), tile, dx, z.in, from == 0 ? Start::zero : Start::result};
+    if (next < count)
+      p.next = w + next * z.in, p.next_rows = std::min(word, count - next), p.next_row = z.in, p.next_columns = columns;
     multiply_sparse(p, columns);
   }
 }
@@ -325,7 +328,7 @@ struct Gradient {
 void backward_few_outputs(Stream& stream, const LinearShape& z, const float* x, const float* w, const float* dy, float* dx,
                           Start start, float* dw, float* db) {
   stream.threads().for_ranges(z.in, panel, [&](std::int64_t begin, std::int64_t end) {
-    if (dx != nullptr) input_gradient(z, end - begin, dy, w + begin, dx + begin);
+    if (dx != nullptr) input_gradient(z, z.out, end - begin, dy, w + begin, dx + begin);
     if (dw != nullptr) multiply({1, z.rows, dy, 1, 0, z.out, x + begin, 0, z.in, dw + begin, z.in, start}, z.out, end - begin);
     if (db == nullptr || begin != 0) return;
     double sums[few_outputs] = {};
@@ -346,10 +349,13 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
                      x_panels = divide_up(z.in, sparse_width);
   Gradient at{};
   std::int64_t* counts = nullptr;
+  float* second_half = nullptr;  // of dx's sum
+  const std::int64_t half = divide_up(divide_up(z.out, 2), half_unit) * half_unit;
   const auto lay_out = [&](Arena arena) {
     at.masked = relu ? arena.take(z.rows * z.out) : nullptr;
     at.transposed = arena.take(z.rows * z.out);
     at.x_panels = dw != nullptr ? arena.take(z.rows * round_up(z.in, lanes)) : nullptr;
+    second_half = dx != nullptr && half < z.out ? arena.take(z.rows * z.in) : nullptr;
     counts = arena.take<std::int64_t>(blocks);
     at.words = marked ? arena.take<std::uint64_t>(z.rows * blocks) : nullptr;
     at.transposed_words = marked ? arena.take<std::uint64_t>(z.out * row_blocks) : nullptr;
@@ -365,26 +371,33 @@ void backward(Stream& stream, const LinearShape& z, const float* x, const float*
       copy_block(x + column, z.in, z.rows, std::min(sparse_width, z.in - column), at.x_panels + column * z.rows);
   });
   const bool sparse = marked && is_sparse(std::accumulate(counts, counts + blocks, std::int64_t{0}), z.rows * z.out);
+  // W's rows in two halves: what needs a half's weights or makes their gradients comes one after the other, so that as a rule one
+  // thread has it, the one that has the same rows in forward and updates them. Where processors do not share a cache, weights
+  // that both have read take five times as long to update.
   const std::int64_t width = sparse ? sparse_width : panel, height = sparse ? sparse_rows : out_block,
                      dw_panels = sparse ? x_panels : 1, dx_tasks = dx != nullptr ? divide_up(z.in, width) : 0,
-                     dw_tasks = dw != nullptr ? divide_up(z.out, height) * dw_panels : 0, tasks = dx_tasks + dw_tasks;
-  // Tasks of both gradients in one region, so that no thread idles between the two; and those of dx evenly between those of dw,
-  // so that each thread gets its share of both: the rows of dw that belong to the weights it works on elsewhere.
-  team.run(tasks, [&](std::int64_t task, int) {
-    const std::int64_t dx_task = task * dx_tasks / tasks, dw_task = task - dx_task;
-    const bool of_dx = (task + 1) * dx_tasks / tasks > dx_task;
-    const std::int64_t column = (of_dx ? dx_task : dw_task % dw_panels) * width, columns = std::min(width, z.in - column),
-                       begin = dw_task / dw_panels * height, end = std::min(begin + height, z.out);
-    if (of_dx && sparse)
-      sparse_input_gradient(z, columns, at.g, at.words, w + column, dx + column);
-    else if (of_dx)
-      input_gradient(z, columns, at.g, w + column, dx + column);
-    else if (sparse)
+                     dw_tasks = dw != nullptr ? divide_up(half, height) * dw_panels : 0, tasks = dx_tasks + dw_tasks;
+  team.run((half < z.out ? 2 : 1) * tasks, [&](std::int64_t i, int) {
+    const std::int64_t task = i % tasks, dw_task = task - dx_tasks, first = i / tasks * half,
+                       last = std::min(first + half, z.out), column = (task < dx_tasks ? task : dw_task % dw_panels) * width,
+                       columns = std::min(width, z.in - column), begin = first + dw_task / dw_panels * height,
+                       end = std::min(begin + height, last);
+    float* to = first == 0 ? dx : second_half;
+    if (task < dx_tasks && sparse)
+      sparse_input_gradient(z, last - first, columns, at.g + first, at.words + first / word, w + first * z.in + column,
+                            to + column);
+    else if (task < dx_tasks)
+      input_gradient(z, last - first, columns, at.g + first, w + first * z.in + column, to + column);
+    else if (begin < end && sparse)
       sparse_weight_gradient(z, begin, end, columns, at.transposed, at.transposed_words, at.x_panels + column * z.rows, start,
                              dw + column);
-    else
+    else if (begin < end)
       weight_gradient(z, begin, end, at.transposed, at.x_panels, start, dw);
   });
+  if (second_half != nullptr)
+    team.for_ranges(z.rows * z.in, sum_block, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) dx[i] += second_half[i];
+    });
 }
 
 LinearKernels linear_kernels() { return {forward, backward}; }
