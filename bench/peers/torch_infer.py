@@ -109,7 +109,7 @@ def main():
         times = time_calls(call, x, arguments.calls)
     blas, files = peer.loaded_blas()
     result = {"what": "PyTorch prediction", "form": arguments.form, "batch": arguments.batch, "threads": torch.get_num_threads(), "how": how,
-              "tried_median_ms": medians, "calls": len(times), **peer.spread(times), "torch": torch.__version__, "blas": blas, "libraries": files,
+              "tried_median_ms": medians, "calls": len(times), **peer.spread(times), "torch": torch.__version__, "blas": blas, "libraries": [os.path.basename(f) for f in files],
               "machine": peer.machine(), "load_before": load}
     peer.deliver(arguments.json, result, [
         "PyTorch %s, BLAS: %s, %d thread(s), %s" % (torch.__version__, ", ".join(blas) or "built in", torch.get_num_threads(), how),
