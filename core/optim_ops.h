@@ -1,5 +1,4 @@
-// The optimisers' arithmetic on flat tensors: one launch updates a whole parameter arena in place. nn/optim gives them their
-// state.
+// The optimisers' arithmetic on flat tensors: a call updates a whole parameter arena in place. nn/optim gives them their state.
 #pragma once
 
 #include "retort/core/tensor.h"

@@ -21,6 +21,7 @@ namespace retort::eigen {
 namespace {
 
 constexpr std::int64_t most_groups = 16;
+constexpr std::int64_t depth_rows = 16;          // of dw^T, added up by one task: a cache line in a row of dw
 constexpr std::int64_t tile_floats = 96 * 1024;  // columns of one tile: 384 KB
 
 /// The sizes that all parts of the kernel share, and how the scratch memory is laid out.
@@ -177,7 +178,7 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
     for (std::int64_t group = 0; group < plan.groups; ++group)
       array(db, z.k) += array(partials + group * partial + Plan::round(weights), z.k);
   if (dw == nullptr || plan.groups == 0) return;
-  stream.threads().for_ranges(plan.depth, Plan::round(1), [&](std::int64_t begin, std::int64_t end) {
+  stream.threads().for_ranges(plan.depth, depth_rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t d = begin; d < end; ++d) {
       float* total = partials + d * z.k;
       for (std::int64_t group = 1; group < plan.groups; ++group) array(total, z.k) += array(total + group * partial, z.k);

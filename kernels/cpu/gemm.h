@@ -3,6 +3,7 @@
 //
 // Eigen's own product copies both factors into panels first, which pays when each element is then used some hundred times. Here
 // it is used 64 times, a batch. So b is read in place, with Eigen's vectors, unless it is transposed or narrower than a vector.
+// kernels/simd/tile-inl.h has the same product with Highway; a build without that has this one.
 #pragma once
 
 #include <cstdint>

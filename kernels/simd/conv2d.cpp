@@ -36,6 +36,11 @@ Conv2dKernels conv2d_kernels() { return {}; }
 
 bool is_special(const Conv2dShape& z) { return z.r == 1 && z.stride_h == 1 && z.stride_w == 1 && z.pad_h == 0 && z.pad_w == 0; }
 
+/// Where row i, counted over samples and their rows, begins in an array (n, planes, h, width); its planes lie h * width apart.
+std::int64_t row_offset(std::int64_t i, std::int64_t planes, std::int64_t h, std::int64_t width) {
+  return (i / h * planes * h + i % h) * width;
+}
+
 /// One row of outputs from a row of every input plane: `positions` of them, each over `channels` planes and `taps` neighbours.
 struct RowProduct {
   std::int64_t channels, taps, positions, outputs;
@@ -105,9 +110,9 @@ void forward_winograd(Stream& stream, const Conv2dShape& z, const float* x, cons
         std::fill(bias, bias + rows.k, 0.0f);
         if (b != nullptr) std::copy(b, b + z.k, bias);
       },
-      [&](std::int64_t i) { return x + (i / z.h * z.c * z.h + i % z.h) * z.w; },
+      [&](std::int64_t i) { return x + row_offset(i, z.c, z.h, z.w); },
       [&](std::int64_t i, const float* yt) {
-        transpose(rows.ow, z.k, yt, rows.k, y + (i / z.h * z.k * z.h + i % z.h) * rows.ow, z.h * rows.ow, Identity());
+        transpose(rows.ow, z.k, yt, rows.k, y + row_offset(i, z.k, z.h, rows.ow), z.h * rows.ow, Identity());
       });
 }
 
@@ -126,8 +131,7 @@ void forward(Stream& stream, const Conv2dShape& z, const float* x, const float* 
   const std::int64_t grain = std::max<std::int64_t>(1, task_work / per_row);
   team.run(divide_up(rows, grain), [&](std::int64_t task, int thread) {
     for (std::int64_t i = task * grain; i < std::min(rows, (task + 1) * grain); ++i) {
-      const std::int64_t n = i / z.h, h = i % z.h;
-      f.compute(x + (n * z.c * z.h + h) * z.w, w, b, y + (n * z.k * z.h + h) * z.ow(), f.buffers + thread * f.for_thread);
+      f.compute(x + row_offset(i, z.c, z.h, z.w), w, b, y + row_offset(i, z.k, z.h, z.ow()), f.buffers + thread * f.for_thread);
     }
   });
 }
@@ -276,8 +280,8 @@ struct BackwardWeight {
     at = reinterpret_cast<std::int32_t*>(arena.take(chunk * ow + lanes));
   }
 
-  const float* input_row(const float* x, std::int64_t i) const { return x + (i / z.h * z.c * z.h + i % z.h) * z.w; }
-  const float* gradient_row(const float* dy, std::int64_t i) const { return dy + (i / z.h * z.k * z.h + i % z.h) * ow; }
+  const float* input_row(const float* x, std::int64_t i) const { return x + row_offset(i, z.c, z.h, z.w); }
+  const float* gradient_row(const float* dy, std::int64_t i) const { return dy + row_offset(i, z.k, z.h, ow); }
 
   /// Rows [begin, end), counted over samples and their rows.
   void accumulate(const float* x, const float* dy, std::int64_t begin, std::int64_t end, float* sums) const {
@@ -413,12 +417,12 @@ void backward_rows(const Conv2dShape& z, const WinogradRows& rows, const Winogra
                    float* total) {
   constexpr std::int64_t together = WinogradRows::together;
   const std::int64_t plane = z.h * z.w;
-  const auto input = [&](std::int64_t i) { return (i / z.h * z.c * z.h + i % z.h) * z.w; };
+  const auto input = [&](std::int64_t i) { return row_offset(i, z.c, z.h, z.w); };
   std::fill(total, total + rows.k, 0.0f);
   std::int64_t list[together], count = 0;  // rows whose products are still to be made
   Start start = Start::zero;
   for (std::int64_t i = begin; i < end; ++i) {
-    if (rows.read_gradients(dy + (i / z.h * z.k * z.h + i % z.h) * rows.ow, z.h * rows.ow, count, space, total))
+    if (rows.read_gradients(dy + row_offset(i, z.k, z.h, rows.ow), z.h * rows.ow, count, space, total))
       list[count++] = i;
     else if (dx != nullptr)
       for (std::int64_t c = 0; c < z.c; ++c) std::fill_n(dx + input(i) + c * plane, z.w, 0.0f);
@@ -468,8 +472,9 @@ void backward_winograd(Stream& stream, const Conv2dShape& z, const float* x, con
   if (dx != nullptr)
     rows.pack(team, z.k, output, of_taps, [&](std::int64_t k, float* work) { rows.pack_backward(k, w, work, weights); });
   team.run(groups, [&](std::int64_t g, int thread) {
-    backward_rows(z, rows, scratch.space(thread), g * z.n / groups * z.h, (g + 1) * z.n / groups * z.h, x, dy, weights, dx,
-                  du + thread * rows.weight_sums(), dw != nullptr ? sums + g * group_size : nullptr, totals + g * rows.k);
+    float* own = dw != nullptr ? du + thread * rows.weight_sums() : nullptr;
+    backward_rows(z, rows, scratch.space(thread), g * z.n / groups * z.h, (g + 1) * z.n / groups * z.h, x, dy, weights, dx, own,
+                  dw != nullptr ? sums + g * group_size : nullptr, totals + g * rows.k);
   });
   if (dw != nullptr || db != nullptr)
     team.run(z.k, [&](std::int64_t k, int) {
@@ -511,8 +516,7 @@ void backward(Stream& stream, const Conv2dShape& z, const float* x, const float*
     const std::int64_t begin = group * z.n / groups * z.h, end = (group + 1) * z.n / groups * z.h;
     if (dx != nullptr) {
       my_data.lay_out_thread(mine);
-      for (std::int64_t i = begin; i < end; ++i)
-        my_data.compute(weight.gradient_row(dy, i), dx + (i / z.h * z.c * z.h + i % z.h) * z.w);
+      for (std::int64_t i = begin; i < end; ++i) my_data.compute(weight.gradient_row(dy, i), dx + row_offset(i, z.c, z.h, z.w));
     }
     if (weights) {
       my_weight.lay_out_thread(mine);

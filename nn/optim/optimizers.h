@@ -1,6 +1,6 @@
-// Optimisers over a ParameterArena, matching torch.optim. Each step is one kernel over the flat arrays (Adam on a CPU: one for each
-// large tensor, so that a thread updates weights that are in its cache); the step counter lives on
-// the device (so that a captured step replays) and is part of the state that a checkpoint saves.
+// Optimisers over a ParameterArena, matching torch.optim. Each step is one kernel over the flat arrays (Adam on a CPU: one for
+// each large tensor, so that a thread updates weights that are in its cache); the step counter lives on the device (so that a
+// captured step replays) and is part of the state that a checkpoint saves.
 #pragma once
 
 #include "retort/core/optim_ops.h"
